@@ -1,0 +1,45 @@
+"""Reading a request's body within its limit."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from server.wire.body import BadBodyError, inflate
+from server.wire.limits import ENDPOINTS, MIB
+
+CHUNK = 256 * 1024
+DRAIN_FACTOR = 4
+"""A body this many times over its limit is cut off; up to there it is read and thrown away, so that osquery listens."""
+THREAD_BYTES = 1 * MIB
+"""A larger compressed body is inflated in a thread, so that other devices are answered meanwhile."""
+
+
+class BodyTooLargeError(BadBodyError):
+    """The body is over its endpoint's limit; it was drained."""
+
+
+async def read_body(request: web.Request, endpoint: str) -> bytes:
+    """Return the body of a request to an endpoint, inflated. Raises ``BadBodyError``."""
+    limit = ENDPOINTS[endpoint]
+    received, size = bytearray(), 0
+    async for chunk in request.content.iter_chunked(CHUNK):
+        size += len(chunk)
+        if size <= limit.body:
+            received += chunk
+        elif size > DRAIN_FACTOR * limit.body:
+            raise BodyTooLargeError(f"body is larger than {limit.body} bytes")
+        else:
+            received.clear()
+    if size > limit.body:
+        raise BodyTooLargeError(f"body of {size} bytes is larger than {limit.body}")
+    raw = bytes(received)
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return raw
+    if encoding not in ("gzip", "x-gzip"):
+        raise BadBodyError(f"content encoding {encoding[:40]!r} is not gzip")
+    if len(raw) > THREAD_BYTES:
+        return await asyncio.to_thread(inflate, raw, limit)
+    return inflate(raw, limit)

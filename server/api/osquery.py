@@ -1,0 +1,140 @@
+"""osquery's TLS API. Only the body of an answer counts; ``wire.answers`` has every form it may take."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from server.api.bodies import read_body
+from server.api.keys import CONFIGS, PRESENCE, STORE
+from server.normalize.devices import facts_of
+from server.store.devices import Device
+from server.store.driver import DatabaseUnavailableError
+from server.wire import answers
+from server.wire.body import BadBodyError
+from server.wire.log import parse_log
+from server.wire.messages import BadLine
+from server.wire.requests import node_key_of, node_key_of_header, parse_enrollment, parse_object
+
+log = logging.getLogger(__name__)
+
+PREFIXES = ("/api/osquery", "/api/v1/osquery")
+"""The second is where many fleets have their agents pointed already: they move over by a change of host name."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of both prefixes."""
+    handlers = {
+        "enroll": enroll,
+        "config": config,
+        "log": log_lines,
+        "distributed/read": distributed_read,
+        "distributed/write": distributed_write,
+        "carve/begin": carve_begin,
+        "carve/block": carve_block,
+    }
+    return [web.post(f"{prefix}/{path}", handler) for prefix in PREFIXES for path, handler in handlers.items()]
+
+
+async def enroll(request: web.Request) -> web.Response:
+    """Give a device that knows the secret its node key."""
+    enrollment = parse_enrollment(await read_body(request, "enroll"))
+    facts = facts_of(enrollment)
+    node_key = await request.app[STORE].enroll(enrollment.secret, facts, enrollment.host_identifier)
+    if node_key is None:
+        log.warning("enrolment of %r from %s refused: wrong secret", facts.hostname, request.remote)
+        return _json(answers.error("enrolment refused"), status=401)
+    return _json(answers.enrolled(node_key))
+
+
+async def config(request: web.Request) -> web.Response:
+    """Serve the device's platform its config."""
+    device = await _device(request, "config")
+    return _unknown() if device is None else _json(request.app[CONFIGS].of(device.platform))
+
+
+async def log_lines(request: web.Request) -> web.Response:
+    """Store a body of log lines; answered when they are durable."""
+    store = request.app[STORE]
+    header_key = node_key_of_header(request.headers.get("Authorization", ""))
+    try:
+        body = parse_log(await read_body(request, "log"))
+    except BadBodyError as error:
+        # Refused, it would come again for ever and hold up all that follows; so it is set aside.
+        device = await store.device_of(header_key)
+        if device is None:
+            raise
+        await store.reject(device, [BadLine(reason=str(error), sample="")])
+        return _json(answers.OK)
+    device = await store.device_of(body.node_key or header_key)
+    if device is None:
+        return _unknown()
+    done = await store.ingest(device, body)
+    if done.rejected:
+        log.info("device %s: %d line(s) set aside: %s", device.device_id, len(done.rejected), done.rejected[0].reason)
+    return _json(answers.OK)
+
+
+async def distributed_read(request: web.Request) -> web.Response:
+    """There is nothing to ask yet."""
+    device = await _device(request, "distributed/read")
+    return _unknown() if device is None else _json(answers.NO_QUERIES)
+
+
+async def distributed_write(request: web.Request) -> web.Response:
+    """Take the answers to questions of an earlier server, so that osquery stops carrying them about."""
+    device = await _device(request, "distributed/write")
+    return _unknown() if device is None else _json(answers.OK)
+
+
+async def carve_begin(request: web.Request) -> web.Response:
+    """Files are never collected; osquery ends the carve when it gets no session."""
+    device = await _device(request, "carve/begin")
+    return _unknown() if device is None else _json(answers.error("files are not collected here"))
+
+
+async def carve_block(request: web.Request) -> web.Response:
+    """A block of a carve that another server began: osquery hardly looks at the answer."""
+    await read_body(request, "carve/block")
+    return _json(answers.OK)
+
+
+async def _device(request: web.Request, endpoint: str) -> Device | None:
+    """The device a request is from, noted as present; None for a key that is not in use."""
+    body = parse_object(await read_body(request, endpoint))
+    key = node_key_of(request.headers.get("Authorization", ""), body)
+    device = await request.app[STORE].device_of(key)
+    if device is not None:
+        request.app[PRESENCE].device_nos.add(device.device_no)
+    return device
+
+
+@web.middleware
+async def osquery_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure on osquery's paths into an answer that makes it keep its data and come again."""
+    if not request.path.startswith(PREFIXES):
+        return await handler(request)
+    try:
+        return await handler(request)
+    except BadBodyError as error:
+        return _json(answers.error(str(error)), status=400)
+    except DatabaseUnavailableError as error:
+        log.error("database unavailable: %s", error)
+        return _json(answers.error("the database cannot be reached or written now"), status=503)
+    except web.HTTPException as error:
+        return _json(answers.error(error.reason), status=error.status)
+    except Exception:
+        log.exception("request to %s failed", request.path)
+        return _json(answers.error("internal error"), status=500)
+
+
+def _unknown() -> web.Response:
+    return _json(answers.NODE_INVALID, status=401)
+
+
+def _json(body: bytes, *, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, content_type="application/json")

@@ -1,0 +1,145 @@
+"""The JSON API for people and their scripts: every path but osquery's and health wants a bearer token."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from server.api.keys import ASKER, STORE
+from server.api.osquery import PREFIXES
+from server.store.access import Principal, principal_of
+from server.store.ask import SqlRefusedError
+from server.store.driver import StoreError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PRINCIPAL = web.RequestKey("principal", Principal)
+
+LISTS = {
+    "devices": "SELECT * FROM devices ORDER BY device_id",
+    "coverage": "SELECT * FROM coverage ORDER BY device_id, query, first_at",
+    "days": "SELECT * FROM days ORDER BY day",
+    "exemptions": "SELECT * FROM exemptions ORDER BY granted_at, exemption_id",
+    "rejects": "SELECT * FROM rejects ORDER BY rejected_at, device_id, query, reason, sample",
+    "posture": "SELECT * FROM posture WHERE day = ? ORDER BY control, device_id",
+}
+"""What can be listed, a page at a time."""
+PAGE, LARGEST_PAGE = 100, 1000
+ASK_SECONDS, ASK_ROWS = 30.0, 10_000
+
+_OPEN = ("/healthz", "/readyz")
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this API."""
+    return [
+        web.get("/healthz", health),
+        web.get("/readyz", ready),
+        web.get("/api/v1/controls", controls),
+        web.get("/api/v1/queries", queries),
+        web.get("/api/v1/{name:" + "|".join(LISTS) + "}", listing),
+        web.post("/api/v1/sql", sql),
+    ]
+
+
+async def health(request: web.Request) -> web.Response:
+    """The process answers."""
+    return web.json_response({"status": "ok"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """The database answers too."""
+    try:
+        await request.app[STORE].read(lambda tx: tx.row("SELECT 1"))
+    except StoreError as error:
+        return web.json_response({"status": "unavailable", "error": str(error)}, status=503)
+    return web.json_response({"status": "ready"})
+
+
+async def controls(request: web.Request) -> web.Response:
+    """The controls in force, with their rules."""
+    found = [
+        {"control": loaded.control_id, "area": loaded.area, **loaded.control.model_dump(mode="json")}
+        for loaded in request.app[STORE].catalog.judged()
+    ]
+    return _json({"controls": found})
+
+
+async def queries(request: web.Request) -> web.Response:
+    """The queries of the catalog."""
+    found = [
+        {"query": name, "platform": platform, "version": query.version, "mode": query.mode, "sql": query.sql}
+        for (name, platform), query in sorted(request.app[STORE].catalog.queries.items())
+    ]
+    return _json({"queries": found})
+
+
+async def listing(request: web.Request) -> web.Response:
+    """A page of one of ``LISTS``."""
+    name = request.match_info["name"]
+    limit, offset = _number(request, "limit", PAGE, LARGEST_PAGE), _number(request, "offset", 0, 10**9)
+    day = request.query.get("day", "")
+    if name == "posture" and not day:
+        raise web.HTTPBadRequest(reason="posture needs ?day=YYYY-MM-DD")
+    values: tuple[object, ...] = (day,) if name == "posture" else ()
+    columns, rows = await request.app[STORE].read(
+        lambda tx: tx.select(f"{LISTS[name]} LIMIT ? OFFSET ?", (*values, limit + 1, offset))
+    )
+    page = [dict(zip(columns, row, strict=True)) for row in rows[:limit]]
+    return _json({name: page, "next_offset": offset + limit if len(rows) > limit else None})
+
+
+async def sql(request: web.Request) -> web.Response:
+    """Run one read-only statement: {"sql", "limit"?} gives {"columns", "rows", "truncated"}."""
+    try:
+        asked = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise web.HTTPBadRequest(reason="the body is not JSON") from error
+    statement = asked.get("sql") if isinstance(asked, dict) else None
+    limit = asked.get("limit", ASK_ROWS) if isinstance(asked, dict) else None
+    if not isinstance(statement, str) or not isinstance(limit, int) or not 0 < limit <= ASK_ROWS:
+        raise web.HTTPBadRequest(reason=f'the body is {{"sql": text, "limit"?: 1 to {ASK_ROWS}}}')
+    try:
+        answer = await request.app[ASKER].ask(statement, limit=limit, seconds=ASK_SECONDS)
+    except SqlRefusedError as error:
+        return _json({"error": str(error)}, status=400)
+    return _json({"columns": answer.columns, "rows": answer.rows, "truncated": answer.truncated})
+
+
+@web.middleware
+async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let only holders of a token past, and shape errors as JSON."""
+    if request.path.startswith(PREFIXES):
+        return await handler(request)
+    try:
+        if request.path not in _OPEN:
+            request[PRINCIPAL] = await _principal(request)
+        return await handler(request)
+    except web.HTTPException as error:
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+        return web.json_response({"error": error.reason}, status=error.status, headers=headers)
+    except StoreError as error:
+        return web.json_response({"error": str(error)}, status=503)
+
+
+async def _principal(request: web.Request) -> Principal:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    principal = None
+    if scheme.lower() == "bearer" and token.strip():
+        principal = await request.app[STORE].read(lambda tx: principal_of(tx, token.strip()))
+    if principal is None:
+        raise web.HTTPUnauthorized(reason="a bearer token is needed: make one with 'muster token add'")
+    return principal
+
+
+def _number(request: web.Request, name: str, default: int, largest: int) -> int:
+    text = request.query.get(name, str(default))
+    if not text.isdecimal() or not text.isascii() or int(text[:12]) > largest:
+        raise web.HTTPBadRequest(reason=f"{name} is a number from 0 to {largest}")
+    return int(text)
+
+
+def _json(value: object, *, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(value, default=str), status=status, content_type="application/json")

@@ -1,0 +1,189 @@
+"""Putting the parts together: the one place that knows which database is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from aiohttp import web
+
+from server.api import osquery, people
+from server.api.keys import ASKER, CONFIGS, PRESENCE, STORE, Configs, Presence
+from server.catalog.catalog import Catalog, load_catalog
+from server.catalog.config import CONFIG_BYTES, config_body
+from server.catalog.problems import CatalogError, Problem
+from server.catalog.schema import PLATFORMS
+from server.drivers.sqlite import open_sqlite
+from server.drivers.sqlite_ask import SqliteAsker
+from server.store.ask import Asker
+from server.store.driver import Driver, NotReadyError
+from server.store.migrate import require_current
+from server.store.store import Store
+from server.worker import Worker
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 10.0
+"""How long requests under way may take to finish when the server is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An opened database: what stores, and what answers users' SQL."""
+
+    driver: Driver
+    asker: Asker
+    path: Path
+
+
+class UsageError(Exception):
+    """An option cannot be understood; the message names it."""
+
+
+def shipped_packs() -> Path:
+    """The packs that come with Muster: inside the installed package, or in the checkout."""
+    installed = Path(__file__).parent / "_packs"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "packs"
+
+
+def database_path(url: str) -> Path:
+    """The file of a ``sqlite:///PATH`` URL; four slashes begin an absolute path. Raises ``UsageError``."""
+    if url.startswith(("postgresql://", "postgres://")):
+        raise UsageError("Postgres is not supported yet: use --database sqlite:///PATH")
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or path == ":memory:":
+        raise UsageError(f"--database {url!r} is not of the form sqlite:///PATH")
+    return Path(path)
+
+
+@asynccontextmanager
+async def opened_database(url: str, *, create: bool = False) -> AsyncIterator[Database]:
+    """Open a database and close it again. Raises ``NotReadyError`` or ``UsageError``."""
+    path = database_path(url)
+    driver = open_sqlite(path, create=create)
+    try:
+        yield Database(driver, SqliteAsker(path), path)
+    finally:
+        await driver.close()
+
+
+@asynccontextmanager
+async def opened_store(
+    url: str, packs: Path, *, max_age_days: int = 90, clock: Callable[[], float] = time.time
+) -> AsyncIterator[tuple[Store, Database]]:
+    """Open a migrated database with the catalog under ``packs``. Raises ``CatalogError`` too."""
+    catalog = load_catalog(packs)
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        store = Store(database.driver, catalog, max_age_days=max_age_days, clock=clock)
+        await store.ship()
+        yield store, database
+
+
+def config_bodies(catalog: Catalog) -> Configs:
+    """The config of every platform. Raises ``CatalogError`` for one that osquery would refuse."""
+    bodies = {platform: config_body(catalog, platform) for platform in PLATFORMS}
+    large = [platform for platform, body in bodies.items() if len(body) > CONFIG_BYTES]
+    if large:
+        raise CatalogError([Problem("packs", 1, f"the config for {name} is over {CONFIG_BYTES} bytes") for name in large])
+    return Configs(bodies, config_body(catalog, ""))
+
+
+def web_app(store: Store, asker: Asker) -> web.Application:
+    """The whole HTTP application over an opened store."""
+    app = web.Application(middlewares=[osquery.osquery_errors, people.bearer])
+    app[STORE] = store
+    app[ASKER] = asker
+    app[CONFIGS] = config_bodies(store.catalog)
+    app[PRESENCE] = Presence()
+    app.add_routes(osquery.routes())
+    app.add_routes(people.routes())
+    return app
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What ``muster serve`` was told."""
+
+    database: str
+    packs: Path
+    host: str
+    port: int
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    max_age_days: int = 90
+
+
+async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. ``ready`` is given the address once requests are answered."""
+    lock = _server_lock(database_path(options.database))
+    try:
+        async with opened_store(options.database, options.packs, max_age_days=options.max_age_days) as (store, database):
+            app = web_app(store, database.asker)
+            worker = Worker(store, app[PRESENCE])
+            # wire.body inflates: it keeps to the limits of the endpoint.
+            runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
+            await runner.setup()
+            try:
+                site = web.TCPSite(runner, options.host, options.port, ssl_context=_tls(options))
+                await site.start()
+                await worker.start()
+                ready(_address(runner, options))
+                await _stopped()
+            finally:
+                await runner.cleanup()
+                await worker.stop()
+    finally:
+        lock.close()
+
+
+def _server_lock(path: Path) -> IO[str]:
+    """Two servers on one file would each believe its caches; the lock dies with the process."""
+    if not path.is_file():
+        raise NotReadyError(f"There is no database at {path}: run 'muster init' with the same --database first.")
+    lock = path.with_name(f"{path.name}-server").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise NotReadyError(f"Another 'muster serve' has {path} open: one server a SQLite file.") from error
+    return lock
+
+
+def _tls(options: ServeOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None and options.tls_key is None:
+        return None
+    if options.tls_cert is None or options.tls_key is None:
+        raise UsageError("--tls-cert and --tls-key go together")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"the certificate or key cannot be used: {error}") from error
+    return context
+
+
+def _address(runner: web.AppRunner, options: ServeOptions) -> str:
+    host, port = runner.addresses[0][:2]
+    scheme = "https" if options.tls_cert else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in str(host) else f"{scheme}://{host}:{port}"
+
+
+async def _stopped() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)

@@ -1,0 +1,1 @@
+"""What the fleet is asked and judged by: packs, queries and controls, read from files, checked and versioned."""

@@ -1,0 +1,163 @@
+"""The catalog: everything under ``packs/``, read once, with the problems found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.catalog.controls import Case, Cases, Control
+from server.catalog.packs import Pack
+from server.catalog.problems import CatalogError, Problem, did_you_mean
+from server.catalog.queries import Query, load_query
+from server.catalog.schema import OsquerySchema, load_schema
+from server.catalog.yaml_files import read_model
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedControl:
+    """A control with its cases; ``control_id`` is its folder's name, ``area`` the folder above."""
+
+    control_id: str
+    area: str
+    control: Control
+    cases: tuple[Case, ...]
+    file: str
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Queries by (name, platform), controls and packs by id, and the osquery schema they were checked against."""
+
+    root: Path
+    schema: OsquerySchema
+    queries: Mapping[tuple[str, str], Query]
+    controls: Mapping[str, LoadedControl]
+    packs: Mapping[str, Pack]
+
+    def scheduled(self, platform: str) -> dict[str, tuple[str, int]]:
+        """Every query a platform is asked, with the one pack that asks it and the interval.
+
+        A query several packs want runs once: in a pack without discovery if there is one, at the shortest interval.
+        """
+        wanted: dict[str, tuple[bool, int, str]] = {}
+        for pack_id, pack in self.packs.items():
+            for name, interval in self.pack_queries(pack, platform).items():
+                claim = (bool(pack.discovery), interval, pack_id)
+                wanted[name] = min(claim, wanted.get(name, claim))
+        return {name: (pack_id, interval) for name, (_, interval, pack_id) in sorted(wanted.items())}
+
+    def judged_queries(self, platform: str) -> set[str]:
+        """The queries whose answers decide a verdict on a platform."""
+        rules = (loaded.control.platforms.get(platform) for loaded in self.judged())  # type: ignore[call-overload]
+        return {rule.query for rule in rules if rule and rule.confidence != "draft"}
+
+    def pack_queries(self, pack: Pack, platform: str) -> dict[str, int]:
+        """The queries of one pack on one platform, those of its controls included, with their intervals."""
+        if platform not in pack.platforms:
+            return {}
+        asked = {
+            name: (entry.interval if entry and entry.interval else pack.interval)
+            for name, entry in pack.queries.items()
+            if (name, platform) in self.queries
+        }
+        for control_id in pack.controls:
+            rule = self.controls[control_id].control.platforms.get(platform)  # type: ignore[call-overload]
+            if rule and rule.confidence != "draft":
+                asked.setdefault(rule.query, pack.interval)
+        return asked
+
+    def judged(self) -> list[LoadedControl]:
+        """The controls some pack asks for, by id."""
+        wanted = {control_id for pack in self.packs.values() for control_id in pack.controls}
+        return [self.controls[control_id] for control_id in sorted(wanted)]
+
+
+def load_catalog(root: Path) -> Catalog:
+    """Read the packs under ``root``; raises ``CatalogError`` with every problem found."""
+    catalog, problems = read_catalog(root)
+    if problems:
+        raise CatalogError(problems)
+    return catalog
+
+
+def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
+    """Read what can be read under ``root``, and say what cannot."""
+    problems: list[Problem] = []
+    if not (root / "schema" / "osquery.json").is_file():
+        raise CatalogError([Problem(str(root), 1, "no packs here", "a packs folder has schema/osquery.json in it")])
+    schema = load_schema(root)
+    catalog = Catalog(
+        root,
+        schema,
+        _queries(root, schema, problems),
+        _controls(root, problems),
+        _models(root, "*.yaml", Pack, problems),
+    )
+    _check_references(catalog, problems)
+    return catalog, problems
+
+
+def _queries(root: Path, schema: OsquerySchema, problems: list[Problem]) -> dict[tuple[str, str], Query]:
+    queries: dict[tuple[str, str], Query] = {}
+    for path in sorted((root / "queries").glob("**/*.sql")):
+        shown = str(path.relative_to(root))
+        query = load_query(path, shown, schema, problems)
+        for platform in query.platforms if query else ():
+            other = queries.get((query.name, platform))  # type: ignore[union-attr]
+            if other:
+                problems.append(Problem(shown, 1, f"{other.name} is given for {platform} by {other.file} too"))
+            queries[query.name, platform] = query  # type: ignore[union-attr,assignment]
+    return queries
+
+
+def _controls(root: Path, problems: list[Problem]) -> dict[str, LoadedControl]:
+    controls: dict[str, LoadedControl] = {}
+    for path in sorted((root / "controls").glob("*/*/control.yaml")):
+        shown = str(path.relative_to(root))
+        control = read_model(path, shown, Control, problems)
+        cases_path = path.with_name("cases.yaml")
+        cases = None
+        if cases_path.is_file():
+            cases = read_model(cases_path, str(cases_path.relative_to(root)), Cases, problems)
+        else:
+            problems.append(Problem(shown, 1, "no cases.yaml beside it", "give rows and the verdict they lead to"))
+        if control is None or cases is None:
+            continue
+        control_id = path.parent.name
+        if control_id in controls:
+            problems.append(Problem(shown, 1, f"{controls[control_id].file} has the same id {control_id!r}"))
+        controls[control_id] = LoadedControl(
+            control_id, path.parent.parent.name, control, tuple(cases.cases), shown
+        )
+    return controls
+
+
+def _models(root: Path, pattern: str, model: type[Pack], problems: list[Problem]) -> dict[str, Pack]:
+    packs: dict[str, Pack] = {}
+    for path in sorted(root.glob(pattern)):
+        pack = read_model(path, path.name, model, problems)
+        if pack is not None:
+            packs[path.stem] = pack
+    return packs
+
+
+def _check_references(catalog: Catalog, problems: list[Problem]) -> None:
+    names = {name for name, _ in catalog.queries}
+    for pack_id, pack in catalog.packs.items():
+        file = f"{pack_id}.yaml"
+        for name in pack.queries:
+            if name not in names:
+                problems.append(Problem(file, 1, f"there is no query {name!r}", did_you_mean(name, names)))
+        for name in pack.controls:
+            if name not in catalog.controls:
+                problems.append(
+                    Problem(file, 1, f"there is no control {name!r}", did_you_mean(name, catalog.controls))
+                )
+    for loaded in catalog.controls.values():
+        for platform, rule in loaded.control.platforms.items():
+            if (rule.query, platform) not in catalog.queries:
+                hint = did_you_mean(rule.query, [name for name, where in catalog.queries if where == platform])
+                problems.append(Problem(loaded.file, 1, f"there is no query {rule.query!r} for {platform}", hint))
+        for platform in set(loaded.control.platforms) - set(loaded.control.remediation):
+            problems.append(Problem(loaded.file, 1, f"remediation says nothing for {platform}"))

@@ -1,0 +1,56 @@
+"""The config osquery is served: one body per platform, the same bytes until a pack changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from server.catalog.catalog import Catalog
+from server.normalize.names import PACK_DELIMITER, scheduled_name
+
+CONFIG_BYTES = 1024 * 1024
+"""osquery up to 5.23 refuses a larger config."""
+
+UUID_DECORATION, SERIAL_DECORATION = "muster_uuid", "muster_serial"
+
+OPTIONS = {
+    # One line is one run, and an empty answer is said: without them "nothing" could mean anything.
+    "logger_event_type": False,
+    "logger_snapshot_event_type": False,
+    # A longer line is dropped by osquery for good; a software inventory passes the default of 1 MiB.
+    "logger_tls_max_linesize": 8 * 1024 * 1024,
+    "logger_tls_compress": True,
+    # The default of an hour keeps a device silent long after the server is back.
+    "logger_tls_backoff_max": 300,
+    "logger_tls_period": 10,
+    "distributed_interval": 60,
+    "pack_delimiter": PACK_DELIMITER,
+}
+
+
+def config_body(catalog: Catalog, platform: str) -> bytes:
+    """The config of a device of ``platform``; an unknown platform is asked nothing.
+
+    Queries of controls carry startup_priority: a laptop that is awake for minutes a day still answers them.
+    """
+    judged = catalog.judged_queries(platform)
+    packs: dict[str, dict[str, Any]] = {}
+    for name, (pack_id, interval) in catalog.scheduled(platform).items():
+        query = catalog.queries[name, platform]
+        entry: dict[str, object] = {"query": query.sql, "interval": interval}
+        if query.mode == "state":
+            entry["snapshot"] = True
+        else:
+            entry["removed"] = False
+        if name in judged:
+            entry["startup_priority"] = 1
+        pack = packs.setdefault(pack_id, {"queries": {}})
+        pack["queries"][scheduled_name(name, query.version)] = entry
+        if catalog.packs[pack_id].discovery:
+            pack["discovery"] = catalog.packs[pack_id].discovery
+    decorators = {
+        "load": [f"SELECT uuid AS {UUID_DECORATION}, hardware_serial AS {SERIAL_DECORATION} FROM system_info"]
+    }
+    config = {"options": OPTIONS, "decorators": decorators, "packs": packs}
+    return orjson.dumps(config, option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,80 @@
+"""The models of ``control.yaml`` and ``cases.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from server.catalog.yaml_files import Strict
+
+Platform = Literal["darwin", "linux", "windows"]
+Status = Literal["pass", "fail", "stale", "no_data", "error", "not_applicable", "exempt"]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class PlatformRule(Strict):
+    """How one platform's answer is judged: exactly one of ``every``, ``none``, ``any``."""
+
+    query: Text
+    every: Text | None = None
+    none: Text | None = None
+    any: Text | None = None
+    undecided: Text | None = None
+    """Rows that cannot be judged."""
+    empty: Literal["pass", "fail", "error", "not_applicable"]
+    """What an answer without rows means."""
+    confidence: Literal["observed", "documented", "draft"]
+    """Seen on a machine of that platform, read in its documentation, or neither yet (never judged)."""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> PlatformRule:
+        if sum(rule is not None for rule in (self.every, self.none, self.any)) != 1:
+            raise ValueError("give exactly one of every, none, any")
+        return self
+
+    @property
+    def quantifier(self) -> Literal["every", "none", "any"]:
+        """Which of the three the rule is."""
+        if self.every is not None:
+            return "every"
+        return "none" if self.none is not None else "any"
+
+    @property
+    def predicate(self) -> str:
+        """The rule's condition on a row."""
+        return self.every or self.none or self.any or ""
+
+
+class Control(Strict):
+    """A good state a device is held to."""
+
+    title: Text
+    """Names the good state."""
+    why: Text
+    severity: Literal["low", "medium", "high", "critical"]
+    fresh_within_days: Annotated[int, Field(ge=1, le=31)] = 1
+    platforms: Annotated[dict[Platform, PlatformRule], Field(min_length=1)]
+    remediation: Annotated[dict[Platform, Text], Field(min_length=1)]
+    """What the device's owner does, per platform."""
+    limits: Text
+    """What a pass does not show."""
+
+
+class Case(Strict):
+    """Rows as osquery sends them, and the verdict they lead to."""
+
+    name: Text
+    platform: Platform
+    rows: list[dict[str, Any]]
+    status: Status
+    reason: str | None = None
+    evidence: list[int] | None = None
+    """The rows that decide, counted from 0."""
+
+
+class Cases(Strict):
+    """``cases.yaml``: at least one of each kind is asked for by the tests."""
+
+    cases: Annotated[list[Case], Field(min_length=1)]

@@ -1,0 +1,32 @@
+"""The model of a pack file: which queries and controls are asked of whom, and how often."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from server.catalog.controls import Platform, Text
+from server.catalog.yaml_files import Strict
+
+WEEK = 604_800
+Interval = Annotated[int, Field(ge=60, le=WEEK)]
+"""Seconds; osquery skips a query whose interval is above a week."""
+
+
+class PackQuery(Strict):
+    """What a pack may say of one of its queries."""
+
+    interval: Interval | None = None
+
+
+class Pack(Strict):
+    """Queries and controls that ship together. Controls bring the queries they judge."""
+
+    title: Text
+    interval: Interval = 3600
+    platforms: list[Platform] = ["darwin", "linux", "windows"]
+    discovery: list[Text] = []
+    """SQL that must answer with a row on the device before any query of the pack runs."""
+    queries: dict[str, PackQuery | None] = {}
+    controls: list[str] = []

@@ -1,0 +1,52 @@
+"""``muster sql``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from server.app import opened_database
+from server.cli.options import database_option, print_json, run
+from server.store.ask import SqlAnswer
+from server.store.migrate import require_current
+
+
+@click.command()
+@click.argument("statement")
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1, 1_000_000), help="Rows at most.")
+@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(0.1, 600), help="Time at most.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@database_option
+def sql(statement: str, limit: int, seconds: float, form: str, database: str) -> None:
+    """Run one read-only SQL statement over the public tables.
+
+    Every query has a table of its name, with what is true now, and NAME_history with the intervals; beside them are
+    devices, coverage, days, posture, posture_runs, posture_totals, exemptions, rejects and status_logs.
+    """
+    answer = run(_ask(database, statement, limit, seconds))
+    if form == "json":
+        print_json({"columns": answer.columns, "rows": answer.rows, "truncated": answer.truncated})
+        return
+    if form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(answer.columns)
+        writer.writerows(answer.rows)
+    else:
+        table = Table(*(Text(column) for column in answer.columns), box=None, header_style="bold")
+        for row in answer.rows:
+            table.add_row(*(Text("" if value is None else str(value)) for value in row))
+        Console().print(table)
+    if answer.truncated:
+        click.echo(f"only the first {len(answer.rows)} rows: raise --limit for more", err=True)
+
+
+async def _ask(url: str, statement: str, limit: int, seconds: float) -> SqlAnswer:
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        return await database.asker.ask(statement, limit=limit, seconds=seconds)

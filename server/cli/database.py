@@ -1,0 +1,78 @@
+"""``muster init`` and ``muster migrate``."""
+
+from __future__ import annotations
+
+import time
+from zoneinfo import ZoneInfo, available_timezones
+
+import click
+
+from server.app import opened_database
+from server.cli.options import FAILED, database_option, fail, json_option, print_json, run
+from server.store import access
+from server.store.driver import Transaction
+from server.store.migrate import migrate as apply_migrations
+from server.store.migrate import pending
+
+
+@click.command()
+@database_option
+@click.option("--zone", envvar="MUSTER_ZONE", default="UTC", show_default=True, show_envvar=True,
+              help="The fleet's time zone: its calendar days are the days of posture.")  # fmt: skip
+@json_option
+def init(database: str, zone: str, as_json: bool) -> None:
+    """Create the database, the first admin token and an enrol secret.
+
+    Both are shown this once; the database keeps only their hashes.
+    """
+    if zone not in available_timezones():
+        raise click.UsageError(f"--zone {zone!r} is no time zone of the IANA database, such as Europe/Berlin")
+    made = run(_init(database, str(ZoneInfo(zone))))
+    if made is None:
+        fail(f"{database} is initialised already: 'muster token add' and 'muster secret add' make more.", FAILED)
+    if as_json:
+        print_json(made)
+        return
+    click.echo(f"Database created: {database}\n")
+    click.echo(f"Admin token    {made['admin_token']}")
+    click.echo(f"Enrol secret   {made['enroll_secret']}\n")
+    click.echo("They are not shown again. Next: muster serve")
+
+
+async def _init(url: str, zone: str) -> dict[str, str] | None:
+    async with opened_database(url, create=True) as database:
+        now = time.time()
+        await apply_migrations(database.driver, now)
+
+        async def work(tx: Transaction) -> dict[str, str] | None:
+            if await tx.row("SELECT 1 FROM muster_meta WHERE key = 'initialised_at'"):
+                return None
+            for key, value in (("initialised_at", str(int(now))), ("zone", zone)):
+                await tx.run("INSERT INTO muster_meta (key, value) VALUES (?, ?)", (key, value))
+            return {
+                "admin_token": await access.add_token(tx, "admin", "admin", now),
+                "enroll_secret": await access.add_enroll_secret(tx, "default", now),
+            }
+
+        return await database.driver.write(work)
+
+
+@click.command()
+@database_option
+@click.option("--plan", is_flag=True, help="Say what would be applied and change nothing.")
+@json_option
+def migrate(database: str, plan: bool, as_json: bool) -> None:
+    """Bring the database to this version's schema."""
+    done = run(_migrate(database, plan))
+    if as_json:
+        print_json({"planned" if plan else "applied": done})
+    elif not done:
+        click.echo("The database is at this version's schema.")
+    for name in [] if as_json else done:
+        click.echo(f"{'would apply' if plan else 'applied'} {name}")
+
+
+async def _migrate(url: str, plan: bool) -> list[str]:
+    async with opened_database(url) as database:
+        found = await (pending(database.driver) if plan else apply_migrations(database.driver, time.time()))
+        return [f"{migration.number:04}_{migration.name}" for migration in found]

@@ -1,0 +1,69 @@
+"""``muster exempt``: a device that may fail a control for a while, with who asked, who agreed, and until when."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import date, datetime
+
+import click
+
+from server.app import opened_database
+from server.cli.options import database_option, json_option, print_json, run
+from server.evaluate.days import today
+from server.evaluate.judge import fleet_zone
+from server.normalize.times import iso
+from server.store.driver import StoreError, Transaction
+from server.store.migrate import require_current
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.group()
+def exempt() -> None:
+    """Exemptions: shown as exempt, beside the status the device would have."""
+
+
+@exempt.command()
+@click.argument("device_id", metavar="DEVICE")
+@click.argument("control")
+@click.option("--until", type=_DAY, required=True, metavar="DAY", help="The last day it holds.")
+@click.option("--reason", required=True)
+@click.option("--requested-by", required=True)
+@click.option("--approved-by", required=True, help="Somebody else.")
+@database_option
+@json_option
+def grant(
+    device_id: str, control: str, until: datetime, reason: str, requested_by: str, approved_by: str, database: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Exempt a device from a control from today on. Days already judged stay as they are until judged again."""
+    if requested_by.strip().lower() == approved_by.strip().lower():
+        raise click.UsageError("--approved-by has to be somebody other than --requested-by")
+    made = run(_grant(database, device_id, control, until.date(), (reason, requested_by, approved_by)))
+    print_json(made) if as_json else click.echo(f"{device_id} is exempt from {control} until {until.date()}")
+
+
+async def _grant(url: str, device_id: str, control: str, until: date, why: tuple[str, str, str]) -> dict[str, str]:
+    now = time.time()
+
+    async def work(tx: Transaction) -> dict[str, str]:
+        device = await tx.row("SELECT device_no FROM muster_devices WHERE device_id = ?", (device_id,))
+        if device is None:
+            raise StoreError(f"There is no device {device_id!r}: 'muster sql \"select * from devices\"' shows them.")
+        if await tx.row("SELECT 1 FROM muster_controls WHERE control = ?", (control,)) is None:
+            raise StoreError(f"No control {control!r} has been judged yet.")
+        first = today(now, await fleet_zone(tx))
+        if until < first:
+            raise StoreError(f"An exemption until {until} would end before it begins today, {first}.")
+        exemption_id = secrets.token_hex(8)
+        await tx.run(
+            "INSERT INTO muster_exemptions (exemption_id, device_no, control, first_day, last_day, reason,"
+            " requested_by, approved_by, granted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (exemption_id, device[0], control, first.isoformat(), until.isoformat(), *why, iso(now)),
+        )
+        return {"exemption_id": exemption_id, "first_day": first.isoformat(), "last_day": until.isoformat()}
+
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        return await database.driver.write(work)

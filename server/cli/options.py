@@ -1,0 +1,109 @@
+"""Options that commands share, where their values come from, and how commands end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tomllib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from server.app import UsageError, shipped_packs
+from server.catalog.problems import CatalogError
+from server.store.ask import SqlRefusedError
+from server.store.driver import NotReadyError, StoreError
+
+FAILED, PROBLEMS, NOT_READY = 1, 3, 4
+SETTINGS_FILE = "muster.toml"
+
+Result = TypeVar("Result")
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def database_option(command: Decorated) -> Decorated:
+    """``--database URL``."""
+    return click.option(
+        "--database", envvar="MUSTER_DATABASE", default="sqlite:///muster.db", show_default=True, show_envvar=True,
+        metavar="URL", help="Where everything is kept: sqlite:///PATH (four slashes for an absolute path).",
+    )(command)  # fmt: skip
+
+
+def packs_option(command: Decorated) -> Decorated:
+    """``--packs DIR``."""
+    return click.option(
+        "--packs", envvar="MUSTER_PACKS", default=None, show_envvar=True, metavar="DIR",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="The folder with queries, controls and packs.  [default: those that come with Muster]",
+        callback=lambda _context, _option, value: value or shipped_packs(),
+    )(command)  # fmt: skip
+
+
+def json_option(command: Decorated) -> Decorated:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")(command)
+
+
+def max_age_option(command: Decorated) -> Decorated:
+    """``--max-age-days N``."""
+    return click.option(
+        "--max-age-days", envvar="MUSTER_MAX_AGE_DAYS", default=90, show_default=True, show_envvar=True,
+        type=click.IntRange(1, 36_500), help="Answers older than this are set aside as rejects.",
+    )(command)  # fmt: skip
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command's work; an error that is the user's to mend ends it with its message and exit code."""
+    try:
+        return asyncio.run(work)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    except NotReadyError as error:
+        fail(str(error), NOT_READY)
+    except CatalogError as error:
+        fail(f"{error}\n{len(error.problems)} problem(s) in the packs", PROBLEMS)
+    except (StoreError, SqlRefusedError) as error:
+        fail(str(error), FAILED)
+
+
+def fail(message: str, code: int) -> Any:
+    """End the command with a message on standard error."""
+    click.echo(f"muster: {message}", err=True)
+    sys.exit(code)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def settings_of(group: click.Group) -> dict[str, Any]:
+    """The defaults that ``muster.toml`` in the working folder gives every command's options.
+
+    A key is an option's name; a key under ``[command]`` is for that command alone.
+    """
+    path = Path(SETTINGS_FILE)
+    if not path.is_file():
+        return {}
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{SETTINGS_FILE} is not TOML: {error}") from error
+    return _defaults(group, settings)
+
+
+def _defaults(group: click.Group, settings: dict[str, Any]) -> dict[str, Any]:
+    common = {key.replace("-", "_"): value for key, value in settings.items() if not isinstance(value, dict)}
+    defaults: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        own = settings.get(name, {})
+        if isinstance(command, click.Group):
+            defaults[name] = _defaults(command, {**common, **own})
+            continue
+        values = common | {key.replace("-", "_"): value for key, value in own.items()}
+        known = {parameter.name for parameter in command.params if parameter.name}
+        defaults[name] = {key: value for key, value in values.items() if key in known}
+    return defaults

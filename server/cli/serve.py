@@ -1,0 +1,46 @@
+"""``muster serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from server.app import ServeOptions
+from server.app import serve as serve_app
+from server.cli.options import FAILED, database_option, fail, max_age_option, packs_option, run
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@database_option
+@packs_option
+@max_age_option
+@click.option("--listen", envvar="MUSTER_LISTEN", default="127.0.0.1:8443", show_default=True, show_envvar=True,
+              metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")  # fmt: skip
+@click.option("--tls-cert", envvar="MUSTER_TLS_CERT", type=_FILE, show_envvar=True, help="Certificate chain, PEM.")
+@click.option("--tls-key", envvar="MUSTER_TLS_KEY", type=_FILE, show_envvar=True, help="Its private key, PEM.")
+def serve(
+    database: str, packs: Path, max_age_days: int, listen: str, tls_cert: Path | None, tls_key: Path | None
+) -> None:
+    """Answer osquery and people, and judge every day.
+
+    osquery speaks TLS only: give a certificate, or put a proxy that has one in front.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise click.UsageError(f"--listen {listen!r} is not HOST:PORT")
+    options = ServeOptions(
+        database=database,
+        packs=packs,
+        host=host.strip("[]"),
+        port=int(port),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        max_age_days=max_age_days,
+    )
+    try:
+        run(serve_app(options, lambda address: click.echo(f"Muster listens on {address}")))
+    except OSError as error:
+        fail(f"cannot listen on {listen}: {error.strerror or error}", FAILED)

@@ -1,0 +1,230 @@
+"""SQLite: one writer thread with group commit, read-only connections for readers.
+
+The storage methods are coroutines so that they can be written once for every database. Here their statements are
+plain calls that never suspend, so a transaction is driven to its end inside one thread by ``_drive``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from server.store.driver import DatabaseUnavailableError, NotReadyError, Work
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+GROUP = 64
+"""Requests that may share one commit. More of them would make the first wait for the last."""
+BUSY_SECONDS = 5.0
+READERS = 4
+OLDEST_SQLITE = (3, 37, 0)
+
+
+class SqliteDriver:
+    """One database file. Create it with ``open_sqlite``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._generation = 0
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="muster-reader")
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._closed = False
+        self._writer = threading.Thread(target=self._write_loop, name="muster-writer", daemon=True)
+        self._connection = _connect(path)
+        self._writer.start()
+
+    @property
+    def generation(self) -> int:
+        """Grows when another process has written to the file, or a commit of ours failed."""
+        return self._generation
+
+    async def write(self, work: Work[Result]) -> Result:
+        """See ``Driver.write``."""
+        if self._closed:
+            raise DatabaseUnavailableError("the database is closed")
+        future: Future[Result] = Future()
+        self._jobs.put((work, future))
+        return await asyncio.wrap_future(future)
+
+    async def read(self, work: Work[Result]) -> Result:
+        """See ``Driver.read``."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close every connection."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
+        self._readers.shutdown()
+        for connection in self._opened:
+            connection.close()
+
+    def _read(self, work: Work[Result]) -> Result:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = _connect(self._path, read_only=True)
+            self._opened.append(connection)
+        with _translated():
+            connection.execute("BEGIN")
+            try:
+                return cast(Result, _drive(work(_SqliteTransaction(connection))))
+            finally:
+                connection.execute("ROLLBACK")
+
+    def _write_loop(self) -> None:
+        stopping = False
+        while not stopping:
+            group = [self._jobs.get()]
+            while len(group) < GROUP and group[-1] is not None:
+                try:
+                    group.append(self._jobs.get_nowait())
+                except queue.Empty:
+                    break
+            stopping = group[-1] is None
+            jobs = [job for job in group if job is not None]
+            if jobs:
+                self._commit(jobs)
+        self._connection.close()
+
+    def _commit(self, jobs: list[tuple[Work[Any], Future[Any]]]) -> None:
+        """Run the jobs in one transaction, each behind a savepoint, and answer them when it is durable."""
+        done: list[tuple[Future[Any], Callable[[], None]]] = []
+        try:
+            with _translated():
+                self._notice_others()
+                self._connection.execute("BEGIN IMMEDIATE")
+                transaction = _SqliteTransaction(self._connection)
+                for work, future in jobs:
+                    if not future.set_running_or_notify_cancel():
+                        continue
+                    done.append((future, self._run(work, future, transaction)))
+                self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._generation += 1
+            log.warning("transaction failed: %s", error)
+            for _, future in jobs:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for _, answer in done:
+            answer()
+
+    def _run(self, work: Work[Any], future: Future[Any], transaction: _SqliteTransaction) -> Callable[[], None]:
+        self._connection.execute("SAVEPOINT job")
+        try:
+            result = _drive(work(transaction))
+        except sqlite3.OperationalError:
+            # A full disk or a lost file fails the transaction, not one job of it.
+            raise
+        except Exception as error:
+            self._connection.execute("ROLLBACK TO job")
+            self._connection.execute("RELEASE job")
+            failure = error
+            return lambda: future.set_exception(failure)
+        self._connection.execute("RELEASE job")
+        return lambda: future.set_result(result)
+
+    def _notice_others(self) -> None:
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != getattr(self, "_data_version", version):
+            self._generation += 1
+        self._data_version = version
+
+
+class _SqliteTransaction:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._seq: int | None = None
+
+    async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+    async def select(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+        cursor = self._connection.execute(sql, parameters)
+        return [column[0] for column in cursor.description], cursor.fetchall()
+
+    async def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        return cast("tuple[Any, ...] | None", self._connection.execute(sql, parameters).fetchone())
+
+    async def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        return self._connection.execute(sql, parameters).rowcount
+
+    async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        self._connection.executemany(sql, parameters)
+
+    async def table_exists(self, name: str) -> bool:
+        return await self.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)) is not None
+
+    async def seq(self) -> int:
+        if self._seq is None:
+            last = await self.row("SELECT value FROM muster_meta WHERE key = 'seq'")
+            self._seq = max(time.time_ns() // 1000, int(last[0]) + 1 if last else 0)
+            await self.run(
+                "INSERT INTO muster_meta (key, value) VALUES ('seq', ?)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (str(self._seq),),
+            )
+        return self._seq
+
+
+def open_sqlite(path: Path, *, create: bool = False) -> SqliteDriver:
+    """Open a database file; raises ``NotReadyError`` where there is none and ``create`` is not set."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(str(part) for part in OLDEST_SQLITE)
+        raise NotReadyError(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} or newer is needed.")
+    if not create and not path.is_file():
+        raise NotReadyError(f"There is no database at {path}: run 'muster init' with the same --database first.")
+    try:
+        if create and not path.exists():
+            path.touch(mode=0o600)
+        return SqliteDriver(path)
+    except (sqlite3.Error, OSError) as error:
+        raise NotReadyError(f"{path} cannot be opened as a SQLite database: {error}") from error
+
+
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rw'}"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+    if not read_only:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # An answer is a promise that survives a power cut, so every commit reaches the disk first.
+        connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -65536")
+    return connection
+
+
+def _drive(coroutine: Coroutine[Any, Any, Result] | Any) -> Result:
+    """Run a coroutine that never suspends to its end."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast(Result, stop.value)
+    coroutine.close()
+    raise RuntimeError("a storage method waited for something other than its transaction")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DatabaseUnavailableError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Verdicts: each device held against each control, each day."""

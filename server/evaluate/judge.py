@@ -1,0 +1,254 @@
+"""Judging a day: every control over the whole fleet, written as runs of days, the same however often it is done."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from server.catalog.catalog import Catalog, LoadedControl
+from server.catalog.schema import PLATFORMS
+from server.evaluate import statements
+from server.evaluate.days import Day, day_of, today
+from server.evaluate.rules import Rule, compile_rule
+from server.evaluate.runs import VerdictRun, place
+from server.evaluate.verdicts import (
+    EXEMPT,
+    FAIL,
+    NOT_APPLICABLE,
+    PASS,
+    Counts,
+    Heard,
+    Verdict,
+    judge_rows,
+    judge_silence,
+)
+from server.normalize.times import iso, unix
+from server.store.driver import StoreError, Transaction
+from server.store.store import Store
+from server.store.tables import QueryTable
+
+ENGINE = "1"
+"""Grows when the same rule and rows would be judged otherwise than before."""
+GRACE_SECONDS = 3600
+"""How long after its end a day stays open, for answers on their way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What judging a control on a day came to: devices by status, and how many verdicts are not what they were."""
+
+    day: str
+    control: str
+    totals: Mapping[str, int]
+    changed: int
+
+
+async def fleet_zone(tx: Transaction) -> str:
+    """The fleet's time zone, set when the database was made."""
+    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'zone'")
+    return str(found[0]) if found else "UTC"
+
+
+async def evaluate(store: Store, first: date, last: date) -> list[Judged]:
+    """Judge every day from ``first`` to ``last``, in order. Raises ``StoreError`` for days that are not there yet."""
+    zone = await store.read(fleet_zone)
+    now = store.clock()
+    if last < first:
+        raise StoreError(f"The period ends on {last} before it begins on {first}.")
+    if last > today(now, zone):
+        raise StoreError(f"{last} is in the future: it is {today(now, zone)} in the fleet's zone {zone}.")
+    results: list[Judged] = []
+    day = first
+    while day <= last:
+        results += await _evaluate_day(store, day_of(day, zone))
+        day += timedelta(days=1)
+    return results
+
+
+async def _evaluate_day(store: Store, day: Day) -> list[Judged]:
+    closed = store.clock() >= _closing_time(day)
+
+    async def close_day(tx: Transaction) -> None:
+        await _open_day(tx, day)
+        if closed:
+            await tx.run("UPDATE muster_days SET state = 'closed' WHERE day = ? AND state = 'open'", (day.day,))
+
+    results = []
+    for loaded in store.catalog.judged():
+        # One transaction a control: devices can go on reporting between them.
+        results.append(await store.write(lambda tx, loaded=loaded: _judge_control(tx, store, loaded, day)))  # type: ignore[misc]
+    await store.write(close_day)
+    return results
+
+
+async def _open_day(tx: Transaction, day: Day) -> Day:
+    """Record a day; one that is recorded keeps the bounds it has, though the zone may have changed since."""
+    await tx.run(
+        "INSERT INTO muster_days (day, starts_at, ends_at, zone, state) VALUES (?, ?, ?, ?, 'open')"
+        " ON CONFLICT (day) DO NOTHING",
+        (day.day, day.starts_at, day.ends_at, day.zone),
+    )
+    stored = await tx.row("SELECT starts_at, ends_at, zone FROM muster_days WHERE day = ?", (day.day,))
+    return Day(day.day, *stored) if stored else day
+
+
+def _closing_time(day: Day) -> float:
+    return unix(day.ends_at) + GRACE_SECONDS
+
+
+async def _judge_control(tx: Transaction, store: Store, loaded: LoadedControl, day: Day) -> Judged:
+    day = await _open_day(tx, day)
+    control_no = await _control_no(tx, loaded)
+    tables = await store.tables(tx)
+    verdicts: dict[int, Verdict] = {}
+    for platform in (*PLATFORMS, ""):
+        verdicts |= await _judge_platform(tx, store.catalog, tables, loaded, platform, day)
+    await _exempt(tx, loaded.control_id, day, verdicts)
+    changed = await _write(tx, control_no, day.day, verdicts)
+    await tx.run(
+        "INSERT INTO muster_evaluation (control_no, day, rule_version, evaluated_at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (control_no, day) DO UPDATE SET rule_version = excluded.rule_version,"
+        " evaluated_at = excluded.evaluated_at WHERE muster_evaluation.rule_version <> excluded.rule_version",
+        (control_no, day.day, rule_version(store.catalog, loaded), iso(store.clock())),
+    )
+    totals: dict[str, int] = {}
+    for verdict in verdicts.values():
+        totals[verdict.status] = totals.get(verdict.status, 0) + 1
+    return Judged(day.day, loaded.control_id, totals, changed)
+
+
+async def _judge_platform(
+    tx: Transaction,
+    catalog: Catalog,
+    tables: Mapping[str, QueryTable],
+    loaded: LoadedControl,
+    platform: str,
+    day: Day,
+) -> dict[int, Verdict]:
+    platform_rule = loaded.control.platforms.get(platform)  # type: ignore[call-overload]
+    if platform_rule is None or platform_rule.confidence == "draft":
+        rows = await tx.rows(statements.PLATFORM_DEVICES, (platform, day.starts_at))
+        return {device_no: _not_applicable(scope, day) for device_no, scope in rows}
+    table = tables[platform_rule.query]
+    query = catalog.queries[platform_rule.query, platform]
+    rule = compile_rule(platform_rule, {column.sql_name: column.kind for column in table.columns})
+    counts = {
+        device_no: Counts(total, holding or 0, breaking or 0, undecided or 0)
+        for device_no, total, holding, breaking, undecided in await tx.rows(
+            statements.counts_at_end(table, rule), (day.ends_at, day.ends_at)
+        )
+    }
+    fresh_days = timedelta(days=loaded.control.fresh_within_days - 1)
+    fresh_from = day_of(date.fromisoformat(day.day) - fresh_days, day.zone).starts_at if fresh_days else day.starts_at
+    parameters = (table.name, day.ends_at, table.name, table.name, day.ends_at, platform, day.starts_at)
+    verdicts: dict[int, Verdict] = {}
+    for device_no, scope, *heard in await tx.rows(statements.HEARD, parameters):
+        if scope >= day.ends_at:
+            verdicts[device_no] = _not_applicable(scope, day)
+            continue
+        judged: tuple[str, str | None] | None = judge_silence(Heard(*heard), query.version, fresh_from)
+        if judged is None:
+            judged = judge_rows(counts.get(device_no, _NO_ROWS), rule.quantifier, rule.empty)
+        verdicts[device_no] = Verdict(judged[0], judged[0], 0, judged[1])
+    return verdicts | await _lapses(tx, table, rule, day, verdicts)
+
+
+_NO_ROWS = Counts(0, 0, 0, 0)
+
+
+def _not_applicable(scope: str, day: Day) -> Verdict:
+    return Verdict(NOT_APPLICABLE, NOT_APPLICABLE, 0, "not_in_scope" if scope >= day.ends_at else "platform")
+
+
+async def _lapses(
+    tx: Transaction, table: QueryTable, rule: Rule, day: Day, verdicts: Mapping[int, Verdict]
+) -> dict[int, Verdict]:
+    """The passing devices at which the rule was broken at some answer within the day, marked so."""
+    span = (day.starts_at, day.ends_at)
+    lapsed: dict[int, Verdict] = {}
+    for device_no, total, *counts in await tx.rows(
+        statements.counts_within(table, rule), (table.name, *span, *span, *span)
+    ):
+        verdict = verdicts.get(device_no)
+        if verdict is None or verdict.status != PASS:
+            continue
+        status, _ = judge_rows(Counts(total, *(count or 0 for count in counts)), rule.quantifier, rule.empty)
+        if status == FAIL:
+            lapsed[device_no] = verdict._replace(lapsed=1)
+    return lapsed
+
+
+async def _exempt(tx: Transaction, control: str, day: Day, verdicts: dict[int, Verdict]) -> None:
+    for (device_no,) in await tx.rows(
+        "SELECT device_no FROM muster_exemptions WHERE control = ? AND first_day <= ? AND last_day >= ?",
+        (control, day.day, day.day),
+    ):
+        verdict = verdicts.get(device_no)
+        if verdict and verdict.status != NOT_APPLICABLE:
+            verdicts[device_no] = verdict._replace(status=EXEMPT)
+
+
+async def _control_no(tx: Transaction, loaded: LoadedControl) -> int:
+    values = (loaded.control.title, loaded.control.severity)
+    known = await tx.row(
+        "SELECT control_no, title, severity FROM muster_controls WHERE control = ?", (loaded.control_id,)
+    )
+    if known:
+        if known[1:] != values:
+            await tx.run("UPDATE muster_controls SET title = ?, severity = ? WHERE control_no = ?", (*values, known[0]))
+        return int(known[0])
+    top = await tx.row("SELECT COALESCE(MAX(control_no), 0) + 1 FROM muster_controls")
+    number = int(top[0]) if top else 1
+    await tx.run(
+        "INSERT INTO muster_controls (control_no, control, title, severity) VALUES (?, ?, ?, ?)",
+        (number, loaded.control_id, *values),
+    )
+    return number
+
+
+async def _write(tx: Transaction, control_no: int, day: str, verdicts: Mapping[int, Verdict]) -> int:
+    """Bring the runs of a control to these verdicts of a day; returns how many devices' runs changed."""
+    newest = await tx.row("SELECT MAX(day) FROM muster_evaluation WHERE control_no = ?", (control_no,))
+    latest = newest[0] if newest else None
+    before = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
+    after = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    known: dict[int, list[VerdictRun]] = {}
+    for device_no, first, last, *verdict in await tx.rows(
+        "SELECT device_no, first_day, last_day, status, underlying_status, lapsed, reason FROM muster_verdicts"
+        " WHERE control_no = ? AND ((first_day <= ? AND last_day >= ?) OR last_day IS NULL)",
+        (control_no, after, before),
+    ):
+        known.setdefault(device_no, []).append(VerdictRun(first, last, Verdict(*verdict)))
+    gone: list[tuple[int, int, str]] = []
+    new: list[tuple[object, ...]] = []
+    changed = 0
+    for device_no in known.keys() | verdicts.keys():
+        old = known.get(device_no, [])
+        placed = place(old, day, latest, verdicts.get(device_no))
+        if set(placed) == set(old):
+            continue
+        changed += 1
+        gone += [(control_no, device_no, run.first_day) for run in old if run not in placed]
+        new += [
+            (device_no, control_no, run.first_day, run.last_day, *run.verdict) for run in placed if run not in old
+        ]
+    await tx.many("DELETE FROM muster_verdicts WHERE control_no = ? AND device_no = ? AND first_day = ?", gone)
+    await tx.many(
+        "INSERT INTO muster_verdicts (device_no, control_no, first_day, last_day, status, underlying_status, lapsed,"
+        " reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        new,
+    )
+    return changed
+
+
+def rule_version(catalog: Catalog, loaded: LoadedControl) -> str:
+    """A digest of everything a verdict of this control depends on but the rows."""
+    parts = [ENGINE, str(loaded.control.fresh_within_days)]
+    for platform, rule in sorted(loaded.control.platforms.items()):
+        query = catalog.queries[rule.query, platform]
+        parts.append(f"{platform} {query.name}@{query.version} {rule.quantifier} {rule.predicate}")
+        parts.append(f"{rule.undecided} {rule.empty} {rule.confidence}")
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+

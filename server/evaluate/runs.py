@@ -1,0 +1,58 @@
+"""Runs of days: placing one day's verdict among the runs there are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from server.evaluate.verdicts import Verdict
+
+
+class VerdictRun(NamedTuple):
+    """Consecutive days with one verdict; ``last_day`` None while it goes on to the last judged day."""
+
+    first_day: str
+    last_day: str | None
+    verdict: Verdict
+
+
+def place(runs: Iterable[VerdictRun], day: str, latest: str | None, verdict: Verdict | None) -> list[VerdictRun]:
+    """Return the runs of one device and control after ``day`` got ``verdict`` (None: it has none that day).
+
+    ``runs`` are those that touch the day or a neighbour of it, and the one that goes on; ``latest`` is the last day
+    judged until now. Neighbouring runs never have the same verdict, whatever the order in which days were judged.
+    """
+    parts: list[VerdictRun] = []
+    for run in runs:
+        last = run.last_day or latest or run.first_day
+        if last < day or run.first_day > day:
+            parts.append(run._replace(last_day=last))
+            continue
+        if run.first_day < day:
+            parts.append(run._replace(last_day=_shift(day, -1)))
+        if last > day:
+            parts.append(VerdictRun(_shift(day, 1), last, run.verdict))
+    if verdict is not None:
+        parts.append(VerdictRun(day, day, verdict))
+    newest = max(latest or day, day)
+    return [
+        run._replace(last_day=None) if run.last_day == newest else run
+        for run in _merged(sorted(parts, key=lambda run: run.first_day))
+    ]
+
+
+def _merged(parts: Iterable[VerdictRun]) -> list[VerdictRun]:
+    merged: list[VerdictRun] = []
+    for run in parts:
+        previous = merged[-1] if merged else None
+        if previous and previous.last_day and previous.verdict == run.verdict:
+            if _shift(previous.last_day, 1) == run.first_day:
+                merged[-1] = previous._replace(last_day=run.last_day)
+                continue
+        merged.append(run)
+    return merged
+
+
+def _shift(day: str, days: int) -> str:
+    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()

@@ -1,0 +1,91 @@
+"""The statements that judge: one asks for every device of a platform how its rows stand to a rule. Pure."""
+
+from __future__ import annotations
+
+from server.evaluate.rules import Rule
+from server.evaluate.verdicts import FAIL
+from server.store.tables import QueryTable
+
+
+def _sums(rule: Rule) -> str:
+    return (
+        f"SUM(CASE WHEN NOT {rule.undecided} AND {rule.holds} THEN 1 ELSE 0 END),"
+        f" SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.holds}) THEN 1 ELSE 0 END),"
+        f" SUM(CASE WHEN {rule.undecided} THEN 1 ELSE 0 END)"
+    )
+
+
+def counts_at_end(table: QueryTable, rule: Rule) -> str:
+    """How the rows true at the end of a day stand to a rule, a row per device that has any.
+
+    Parameters: the day's end, twice. Gives device_no, total, holding, breaking, undecided.
+    """
+    return (
+        f"SELECT r.device_no, COUNT(*), {_sums(rule)} FROM {table.rows_name} r"
+        " WHERE r.muster_superseded_seq IS NULL AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?)"
+        " GROUP BY r.device_no"
+    )
+
+
+HEARD = """
+SELECT d.device_no, d.in_scope_from, COALESCE(i.at, ''), COALESCE(i.status, ''), COALESCE(i.version, ''),
+       COALESCE((SELECT MAX(o.at) FROM muster_instants o
+                  WHERE o.device_no = d.device_no AND o.table_name = ? AND o.at < ?
+                    AND o.status IN ('ok', 'incomplete')), '')
+  FROM muster_devices d
+  LEFT JOIN muster_instants i
+    ON i.device_no = d.device_no AND i.table_name = ?
+   AND i.at = (SELECT MAX(l.at) FROM muster_instants l
+                WHERE l.device_no = d.device_no AND l.table_name = ? AND l.at < ?)
+ WHERE d.platform = ? AND (d.retired_at IS NULL OR d.retired_at >= ?)
+"""
+"""The last word of every device of a platform on a query before a day's end.
+
+Parameters: table, end, table, table, end, platform, start. Gives device_no, in_scope_from, at, status, version and
+the instant of its last answer.
+"""
+
+PLATFORM_DEVICES = """
+SELECT device_no, in_scope_from FROM muster_devices
+ WHERE platform = ? AND (retired_at IS NULL OR retired_at >= ?)
+"""
+"""Every device of a platform that had not left before a day. Parameters: platform, the day's start."""
+
+
+def counts_within(table: QueryTable, rule: Rule) -> str:
+    """How the rows stood to a rule at each answer within a day, for the devices whose rows changed on it.
+
+    Parameters: table name, start, end, then start, end, start, end. Gives device_no, total, holding, breaking,
+    undecided, a row per device and answer.
+    """
+    return (
+        f"SELECT i.device_no, COUNT(r.device_no), {_sums(rule)} FROM muster_instants i"
+        f" LEFT JOIN {table.rows_name} r ON r.device_no = i.device_no AND r.muster_superseded_seq IS NULL"
+        " AND r.valid_from <= i.at AND (r.valid_to IS NULL OR r.valid_to > i.at)"
+        " WHERE i.table_name = ? AND i.at >= ? AND i.at < ? AND i.status = 'ok' AND i.device_no IN ("
+        f"SELECT c.device_no FROM {table.rows_name} c WHERE c.muster_superseded_seq IS NULL"
+        " AND ((c.valid_from >= ? AND c.valid_from < ?) OR (c.valid_to >= ? AND c.valid_to < ?)))"
+        " GROUP BY i.device_no, i.at"
+    )
+
+
+def evidence(table: QueryTable, rule: Rule, status: str) -> str:
+    """The rows of one device that decide its status, as of the end of a day.
+
+    A pass has no deciding rows where it rests on the absence of bad ones. Parameters: device_no, the day's end,
+    twice. Gives the query's columns.
+    """
+    if status == FAIL:
+        deciding = {"every": f"NOT {rule.undecided} AND NOT ({rule.holds})", "none": f"{rule.holds}", "any": "1 = 1"}[
+            rule.quantifier
+        ]
+    elif status == "error":
+        deciding = rule.undecided
+    else:
+        deciding = f"NOT {rule.undecided} AND {rule.holds}" if rule.quantifier != "none" else "1 = 0"
+    columns = ", ".join(f'r."{column.sql_name}"' for column in table.columns)
+    return (
+        f"SELECT {columns} FROM {table.rows_name} r WHERE r.device_no = ? AND r.muster_superseded_seq IS NULL"
+        f" AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?) AND {deciding}"
+        " ORDER BY r.muster_digest, r.muster_ordinal"
+    )

@@ -1,0 +1,98 @@
+"""From what is known of a device's answer to a verdict. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+PASS, FAIL, STALE, NO_DATA, ERROR, NOT_APPLICABLE, EXEMPT = (
+    "pass",
+    "fail",
+    "stale",
+    "no_data",
+    "error",
+    "not_applicable",
+    "exempt",
+)
+STATUSES = (PASS, FAIL, STALE, NO_DATA, ERROR, NOT_APPLICABLE, EXEMPT)
+
+REASONS = {
+    "rows_break_rule": "at least one row does not satisfy the rule",
+    "rows_match": "at least one row is of the kind that must not be there",
+    "no_row_matches": "no row is of the kind that must be there",
+    "empty": "the answer had no rows, and the control says what that means",
+    "undecided": "a row that cannot be judged stands in the way",
+    "query_failed": "osquery said that the query failed",
+    "denylisted": "osquery has denylisted the query",
+    "too_old": "the last answer is from before the days that count",
+    "incomplete": "a part of the differential that led here is missing",
+    "other_version": "the last answer is to another version of the query than the rule is for",
+    "never_answered": "the device never answered this query",
+    "platform": "the control has no rule for this platform",
+    "not_in_scope": "the device was not yet in scope on that day",
+}
+"""Every reason a verdict can carry, with its meaning."""
+
+
+class Verdict(NamedTuple):
+    """What is kept of a device, a control and a day."""
+
+    status: str
+    underlying_status: str
+    lapsed: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of the rows true at an instant: all, those that satisfy the predicate, those that do not, the undecided."""
+
+    total: int
+    holding: int
+    breaking: int
+    undecided: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The last word of a device on a query before a day's end; empty text for "never"."""
+
+    at: str
+    status: str
+    version: str
+    last_ok: str
+
+
+def judge_rows(counts: Counts, quantifier: str, empty: str) -> tuple[str, str | None]:
+    """The status and reason that an answer's rows lead to."""
+    if counts.total == 0:
+        return empty, None if empty == PASS else "empty"
+    if quantifier == "every" and counts.breaking:
+        return FAIL, "rows_break_rule"
+    if quantifier == "none" and counts.holding:
+        return FAIL, "rows_match"
+    if quantifier == "any" and counts.holding:
+        return PASS, None
+    if counts.undecided:
+        return ERROR, "undecided"
+    return (FAIL, "no_row_matches") if quantifier == "any" else (PASS, None)
+
+
+def judge_silence(heard: Heard, version: str, fresh_from: str) -> tuple[str, str] | None:
+    """The status of a device whose rows must not be judged, or None where they may.
+
+    ``fresh_from`` is the instant from which on an answer counts for the day.
+    """
+    if not heard.at:
+        return NO_DATA, "never_answered"
+    if heard.at < fresh_from:
+        return (STALE, "too_old") if heard.last_ok else (NO_DATA, "never_answered")
+    if heard.status == "error":
+        return ERROR, "query_failed"
+    if heard.status == "denylisted":
+        return ERROR, "denylisted"
+    if heard.status == "incomplete":
+        return STALE, "incomplete"
+    if heard.version != version:
+        return STALE, "other_version"
+    return None

@@ -1,0 +1,1 @@
+"""From osquery's messages to answers: clean values, typed columns, runs put back together. Pure."""

@@ -1,0 +1,203 @@
+"""Applying a device's answers: whole ones as they are, differentials by epoch and counter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from server.normalize.answers import Answer
+from server.normalize.rows import TypedRow, bag_of, digest_of, fingerprint, typed_row
+from server.normalize.times import iso
+from server.store.coverage import INCOMPLETE, OK, Instant, note
+from server.store.driver import Transaction
+from server.store.intervals import Identity, Interval, Plan, plan
+from server.store.runs import Run, keep_run, runs_from
+from server.store.tables import QueryTable
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose answer it is, where it goes, and the longest silence its coverage bears."""
+
+    device_no: int
+    table: QueryTable
+    gap: int
+
+
+async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version: str) -> str | None:
+    """Make the answer the whole truth at its instant. Returns why it was not kept, where it was not."""
+    at, mark = iso(answer.unix_time), fingerprint(answer.added)
+    key = (place.device_no, place.table.name)
+    known = await tx.row(
+        "SELECT status, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?", (*key, at)
+    )
+    if known and known[0] == OK:
+        if known[1] == mark:
+            return None
+        # Which of two answers of one second came first cannot be told; the pick must not depend on arrival.
+        if known[1] > mark:
+            return "another answer of the same second is kept"
+    before = await tx.row(
+        "SELECT at, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at < ?"
+        " AND status = 'ok' ORDER BY at DESC LIMIT 1",
+        (*key, at),
+    )
+    until = await _next_answer(tx, place, at)
+    unchanged = before is not None and before[1:] == (version, mark) and until is None and known is None
+    if not unchanged:
+        typed = [typed_row(row, place.table.columns) for row in answer.added]
+        await _become(tx, place, at, until, {row.identity: row.row for row in bag_of(typed)})
+    await note(tx, *key, Instant(at=at, status=OK, version=version, fingerprint=mark), place.gap)
+    return None
+
+
+async def apply_events(tx: Transaction, place: Place, answer: Answer, version: str) -> None:
+    """Append the events of a run; those that are there already stay once."""
+    at = iso(answer.unix_time)
+    seq = await tx.seq()
+    typed = [typed_row(row, place.table.columns) for row in answer.added]
+    # The run is part of an event's identity: the same row may happen again in a later one of the same second.
+    run = f"{answer.epoch}.{answer.counter}."
+    await tx.many(
+        place.table.insert_event,
+        [
+            (place.device_no, digest_of((run + r.row.digest).encode()), r.ordinal, at, at, seq, seq, r.row.misfit)
+            + r.row.values
+            for r in bag_of(typed)
+        ],
+    )
+    await note(tx, place.device_no, place.table.name, Instant(at=at, status=OK, version=version), place.gap)
+
+
+async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str) -> None:
+    """Merge one run of a differential into those received, and bring every state from it on up to date."""
+    run = Run.of(answer, iso(answer.unix_time), version)
+    if not await keep_run(tx, place.device_no, place.table.name, run):
+        return
+    previous, runs = await runs_from(tx, place.device_no, place.table.name, run.at)
+    state = await _state_before(tx, place, run.at)
+    complete = previous is not None and await _was_complete(tx, place, previous.at)
+    values: dict[str, TypedRow] = {}
+    for position, current in enumerate(runs):
+        values |= _apply(state, current, place.table)
+        complete = current.whole or (complete and previous is not None and current.follows(previous))
+        previous = current
+        if position + 1 < len(runs) and runs[position + 1].at == current.at:
+            continue
+        bag: dict[Identity, TypedRow | None] = {
+            (digest, n): values.get(digest) for digest, count in state.items() for n in range(count)
+        }
+        await _become(tx, place, current.at, await _next_answer(tx, place, current.at), bag)
+        mark = digest_of(orjson.dumps(sorted(bag)))
+        status = OK if complete else INCOMPLETE
+        message = None if complete else "a run before this one is missing; the next counter 0 makes it whole again"
+        instant = Instant(at=current.at, status=status, version=current.version, fingerprint=mark, message=message)
+        await note(tx, place.device_no, place.table.name, instant, place.gap)
+
+
+def _apply(state: Counter[str], run: Run, table: QueryTable) -> dict[str, TypedRow]:
+    """Change ``state`` by a run, removed rows first; returns the values of the rows it added."""
+    added = [typed_row(row, table.columns) for row in run.added]
+    removed = [typed_row(row, table.columns) for row in run.removed]
+    if run.whole:
+        state.clear()
+    for row in removed:
+        if state[row.digest] > 0:
+            state[row.digest] -= 1
+    for row in added:
+        state[row.digest] += 1
+    return {row.digest: row for row in added}
+
+
+async def _become(
+    tx: Transaction, place: Place, at: str, until: str | None, bag: Mapping[Identity, TypedRow | None]
+) -> None:
+    """Make ``bag`` what is true from ``at`` to ``until``. A row without values takes those it has in the table."""
+    change = plan(await _touching(tx, place, at, until), at, until, bag.keys())
+    if change:
+        await _write(tx, place, at, change, bag)
+    refresh = place.table.refresh
+    if refresh and until is None:
+        positions = [n for n, column in enumerate(place.table.columns) if column.volatile]
+        written = {interval.identity for interval in change.insert}
+        await tx.many(
+            refresh,
+            [
+                (*(row.values[n] for n in positions), place.device_no, *identity)
+                for identity, row in bag.items()
+                if row is not None and identity not in written
+            ],
+        )
+
+
+async def _touching(tx: Transaction, place: Place, at: str, until: str | None) -> list[Interval]:
+    found = await tx.rows(place.table.open_rows, (place.device_no,))
+    # Only an answer that is late, or replaces another of its instant, meets rows that have ended.
+    if until is not None or await _answered_at(tx, place, at):
+        found += await tx.rows(place.table.closed_rows, (place.device_no, at))
+    return [Interval((digest, ordinal), start, end) for digest, ordinal, start, end in found]
+
+
+async def _write(
+    tx: Transaction, place: Place, at: str, change: Plan, bag: Mapping[Identity, TypedRow | None]
+) -> None:
+    table, device_no, seq = place.table, place.device_no, await tx.seq()
+    if change.close:
+        await tx.many(table.close, [(at, seq, device_no, *interval.identity) for interval in change.close])
+    still = [interval for interval in change.supersede if interval.valid_to is None]
+    ended = [interval for interval in change.supersede if interval.valid_to is not None]
+    if still:
+        await tx.many(table.supersede_open, [(seq, device_no, *i.identity, i.valid_from) for i in still])
+    if ended:
+        await tx.many(
+            table.supersede_closed, [(seq, device_no, *i.identity, i.valid_from, i.valid_to) for i in ended]
+        )
+    new: list[tuple[object, ...]] = []
+    copies: list[tuple[object, ...]] = []
+    for (digest, ordinal), valid_from, valid_to in change.insert:
+        closed_seq = None if valid_to is None else seq
+        row = bag.get((digest, ordinal))
+        if row is None:
+            copies.append((ordinal, valid_from, valid_to, seq, closed_seq, device_no, digest))
+        else:
+            new.append((device_no, digest, ordinal, valid_from, valid_to, seq, closed_seq, row.misfit, *row.values))
+    if new:
+        await tx.many(table.insert, new)
+    if copies:
+        await tx.many(table.copy, copies)
+
+
+async def _next_answer(tx: Transaction, place: Place, at: str) -> str | None:
+    found = await tx.row(
+        "SELECT MIN(at) FROM muster_instants WHERE device_no = ? AND table_name = ? AND at > ?"
+        " AND status IN ('ok', 'incomplete')",
+        (place.device_no, place.table.name, at),
+    )
+    return found[0] if found else None
+
+
+async def _answered_at(tx: Transaction, place: Place, at: str) -> bool:
+    found = await tx.row(
+        "SELECT 1 FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?"
+        " AND status IN ('ok', 'incomplete')",
+        (place.device_no, place.table.name, at),
+    )
+    return found is not None
+
+
+async def _was_complete(tx: Transaction, place: Place, at: str) -> bool:
+    found = await tx.row(
+        "SELECT status FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?",
+        (place.device_no, place.table.name, at),
+    )
+    return found is not None and found[0] == OK
+
+
+async def _state_before(tx: Transaction, place: Place, at: str) -> Counter[str]:
+    """How often each row was true just before an instant."""
+    known = await tx.rows(place.table.open_rows, (place.device_no,))
+    known += await tx.rows(place.table.closed_rows, (place.device_no, at))
+    return Counter(digest for digest, _, valid_from, _ in known if valid_from < at)

@@ -1,0 +1,126 @@
+"""Coverage: the stretches in which a device kept answering a query, and how.
+
+A stretch is a run of neighbouring instants with one status and no gap longer than the query allows. It is a function
+of the instants alone, so it does not matter in which order they became known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.normalize.times import iso, unix
+from server.store.driver import Transaction
+
+OK, ERROR, INCOMPLETE, DENYLISTED = "ok", "error", "incomplete", "denylisted"
+
+SHORTEST_GAP, LONGEST_GAP = 900, 12 * 3600
+"""Seconds. A stretch that spans a day then has an answer on that day, for no day is shorter than 23 hours."""
+FOREIGN_GAP = 6 * 3600
+
+
+def gap_for(interval: int | None) -> int:
+    """The longest silence within a stretch, in seconds: three intervals, within bounds."""
+    return FOREIGN_GAP if interval is None else min(max(3 * interval, SHORTEST_GAP), LONGEST_GAP)
+
+
+@dataclass(slots=True, kw_only=True)
+class Instant:
+    """A moment at which it became known how a query fared; ``basis`` is result or schedule."""
+
+    at: str
+    status: str
+    basis: str = "result"
+    version: str = ""
+    fingerprint: str = ""
+    message: str | None = None
+
+
+async def note(tx: Transaction, device_no: int, table: str, instant: Instant, gap: int) -> None:
+    """Record an instant and keep the stretches true to it. Of two words for one instant an answer wins."""
+    key = (device_no, table)
+    known = await tx.row(
+        "SELECT status FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?", (*key, instant.at)
+    )
+    if known and known[0] in (OK, INCOMPLETE) and instant.status not in (OK, INCOMPLETE):
+        return
+    await tx.run(
+        "INSERT INTO muster_instants (device_no, table_name, at, status, version, fingerprint) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (device_no, table_name, at) DO UPDATE SET status = excluded.status, version = excluded.version,"
+        " fingerprint = excluded.fingerprint",
+        (*key, instant.at, instant.status, instant.version, instant.fingerprint),
+    )
+    if known and known[0] == instant.status:
+        return
+    newest = await tx.row(
+        "SELECT first_at, last_at, status, message FROM muster_coverage WHERE device_no = ? AND table_name = ?"
+        " ORDER BY first_at DESC LIMIT 1",
+        key,
+    )
+    if newest and instant.at <= newest[1]:
+        await _rebuild(tx, key, instant, gap)
+    elif newest and newest[2:] == (instant.status, instant.message) and unix(instant.at) - unix(newest[1]) <= gap:
+        await tx.run(
+            "UPDATE muster_coverage SET last_at = ? WHERE device_no = ? AND table_name = ? AND first_at = ?",
+            (instant.at, *key, newest[0]),
+        )
+    else:
+        await _insert(tx, key, [_Stretch(instant.at, instant.at, instant.status, instant.basis, instant.message)])
+
+
+@dataclass(slots=True)
+class _Stretch:
+    first_at: str
+    last_at: str
+    status: str
+    basis: str
+    message: str | None
+
+
+async def _rebuild(tx: Transaction, key: tuple[int, str], instant: Instant, gap: int) -> None:
+    """Cut the stretches around an instant anew from the instants in them."""
+    low, high = iso(unix(instant.at) - gap), iso(unix(instant.at) + gap)
+    old = [
+        _Stretch(*row)
+        for row in await tx.rows(
+            "SELECT first_at, last_at, status, basis, message FROM muster_coverage WHERE device_no = ?"
+            " AND table_name = ? AND last_at >= ? AND first_at <= ? ORDER BY first_at",
+            (*key, low, high),
+        )
+    ]
+    start = min([instant.at, *(stretch.first_at for stretch in old)])
+    end = max([instant.at, *(stretch.last_at for stretch in old)])
+    new: list[_Stretch] = []
+    for at, status in await tx.rows(
+        "SELECT at, status FROM muster_instants WHERE device_no = ? AND table_name = ? AND at BETWEEN ? AND ?"
+        " ORDER BY at",
+        (*key, start, end),
+    ):
+        basis, message = _said(at, status, instant, old)
+        last = new[-1] if new else None
+        if last and (last.status, last.message) == (status, message) and unix(at) - unix(last.last_at) <= gap:
+            last.last_at = at
+        else:
+            new.append(_Stretch(at, at, status, basis, message))
+    await tx.run(
+        "DELETE FROM muster_coverage WHERE device_no = ? AND table_name = ? AND last_at >= ? AND first_at <= ?",
+        (*key, low, high),
+    )
+    await _insert(tx, key, new)
+
+
+def _said(at: str, status: str, instant: Instant, old: list[_Stretch]) -> tuple[str, str | None]:
+    """The basis and message of an instant: its own if it is the new one, else those of the stretch it was in."""
+    if at == instant.at:
+        return instant.basis, instant.message
+    for stretch in old:
+        if stretch.first_at <= at <= stretch.last_at and stretch.status == status:
+            return stretch.basis, stretch.message
+    return "result", None
+
+
+async def _insert(tx: Transaction, key: tuple[int, str], stretches: list[_Stretch]) -> None:
+    await tx.many(
+        "INSERT INTO muster_coverage (device_no, table_name, first_at, last_at, status, basis, message)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(*key, s.first_at, s.last_at, s.status, s.basis, s.message) for s in stretches],
+    )

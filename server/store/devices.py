@@ -1,0 +1,120 @@
+"""Devices: enrolment, node keys, and when a device was last heard of."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass
+
+from server.normalize.devices import DeviceFacts
+from server.normalize.times import iso
+from server.store.access import hash_of, new_secret
+from server.store.driver import Transaction
+
+_FACTS = ("hostname", "platform", "os_name", "os_version", "osquery_version")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device as the ingest path needs it."""
+
+    device_no: int
+    device_id: str
+    platform: str
+
+
+async def enroll(tx: Transaction, facts: DeviceFacts, host_identifier: str, now: float) -> str:
+    """Enrol a device and return its new node key.
+
+    A machine that is known by its identity keeps its device; its older keys are revoked, so that a copied key dies.
+    """
+    device_no = await find_or_add(tx, facts, now)
+    at = iso(now)
+    await tx.run(
+        "UPDATE muster_node_keys SET revoked_at = ? WHERE device_no = ? AND revoked_at IS NULL", (at, device_no)
+    )
+    node_key = new_secret("msn")
+    await tx.run(
+        "INSERT INTO muster_node_keys (key_hash, device_no, issued_at, host_identifier) VALUES (?, ?, ?, ?)",
+        (hash_of(node_key), device_no, at, host_identifier[:255]),
+    )
+    return node_key
+
+
+async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
+    """The number of the device these facts are of, added if it is new and brought up to date if it is not."""
+    at = iso(now)
+    known = None
+    if facts.identity:
+        known = await tx.row("SELECT device_no FROM muster_devices WHERE identity = ?", (facts.identity,))
+    if known:
+        device_no = int(known[0])
+        await tx.run(
+            "UPDATE muster_devices SET hostname = ?, hardware_uuid = ?, serial = ?, platform = ?, os_name = ?,"
+            " os_version = ?, osquery_version = ?, last_seen_at = ?, retired_at = NULL WHERE device_no = ?",
+            (*_row(facts), at, device_no),
+        )
+    else:
+        top = await tx.row("SELECT COALESCE(MAX(device_no), 0) + 1 FROM muster_devices")
+        device_no = int(top[0]) if top else 1
+        device_id = base64.b32encode(secrets.token_bytes(10)).decode().lower()
+        await tx.run(
+            "INSERT INTO muster_devices (device_no, device_id, identity, hostname, hardware_uuid, serial, platform,"
+            " os_name, os_version, osquery_version, in_scope_from, enrolled_at, last_seen_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (device_no, device_id, facts.identity or None, *_row(facts), at, at, at),
+        )
+    await _remember_facts(tx, device_no, facts, at)
+    return device_no
+
+
+async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
+    """The device a node key was given to; None for a key that is unknown, revoked, or whose device has retired."""
+    found = await tx.row(
+        "SELECT d.device_no, d.device_id, d.platform FROM muster_node_keys k"
+        " JOIN muster_devices d ON d.device_no = k.device_no"
+        " WHERE k.key_hash = ? AND k.revoked_at IS NULL AND d.retired_at IS NULL",
+        (hash_of(node_key),),
+    )
+    return Device(*found) if found else None
+
+
+async def heard(tx: Transaction, device_no: int, at: str, earliest: str | None = None) -> None:
+    """Note that a device was heard of; ``earliest`` is the oldest instant it told of, from which it is in scope."""
+    await tx.run(
+        "UPDATE muster_devices SET last_seen_at = ? WHERE device_no = ? AND last_seen_at < ?", (at, device_no, at)
+    )
+    if earliest is not None:
+        await tx.run(
+            "UPDATE muster_devices SET in_scope_from = ? WHERE device_no = ? AND in_scope_from > ?",
+            (earliest, device_no, earliest),
+        )
+
+
+def _row(facts: DeviceFacts) -> tuple[str, ...]:
+    return (
+        facts.hostname,
+        facts.hardware_uuid,
+        facts.serial,
+        facts.platform,
+        facts.os_name,
+        facts.os_version,
+        facts.osquery_version,
+    )
+
+
+async def _remember_facts(tx: Transaction, device_no: int, facts: DeviceFacts, at: str) -> None:
+    now = tuple(getattr(facts, name) for name in _FACTS)
+    last = await tx.row(
+        f"SELECT {', '.join(_FACTS)} FROM muster_device_facts WHERE device_no = ? AND valid_to IS NULL", (device_no,)
+    )
+    if last == now:
+        return
+    await tx.run(
+        "UPDATE muster_device_facts SET valid_to = ? WHERE device_no = ? AND valid_to IS NULL", (at, device_no)
+    )
+    await tx.run(
+        f"INSERT INTO muster_device_facts (device_no, valid_from, {', '.join(_FACTS)}, opened_seq)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (device_no, at, *now, await tx.seq()),
+    )

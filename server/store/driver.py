@@ -1,0 +1,72 @@
+"""What the store needs of a database: the closed list of what differs between SQLite and Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Transaction(Protocol):
+    """Statements inside one transaction. Parameters are ``?`` in order.
+
+    On SQLite nothing here ever suspends: the whole transaction runs in the writer's thread.
+    """
+
+    async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows."""
+
+    async def select(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run a statement and return the names of its columns and its rows."""
+
+    async def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """Run a statement and return its first row, or None."""
+
+    async def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement and return how many rows it touched."""
+
+    async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once per parameter row."""
+
+    async def table_exists(self, name: str) -> bool:
+        """Whether a table of that name is in the database."""
+
+    async def seq(self) -> int:
+        """The commit sequence of this transaction: microseconds since 1970, growing with every transaction."""
+
+
+Work = Callable[[Transaction], Awaitable[Result]]
+
+
+class Driver(Protocol):
+    """An opened database."""
+
+    async def write(self, work: Work[Result]) -> Result:
+        """Run ``work`` in a transaction and return what it returned once that is durable.
+
+        Other writers' work may share the commit, each behind a savepoint of its own: if ``work`` raises, its own
+        effects are undone and the error is raised here. ``work`` may run twice, so it must not touch anything else.
+        """
+
+    async def read(self, work: Work[Result]) -> Result:
+        """Run ``work`` on one consistent view of the database; it must not write."""
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close."""
+
+    @property
+    def generation(self) -> int:
+        """Grows when another process has written or a commit failed; what was cached before may be wrong."""
+
+
+class StoreError(Exception):
+    """The store cannot do what was asked; the message is for the person who asked."""
+
+
+class DatabaseUnavailableError(StoreError):
+    """The database cannot be reached or written now; the same request may succeed later."""
+
+
+class NotReadyError(StoreError):
+    """The database is not one this version can work with: missing, older or newer than the code."""

@@ -1,0 +1,69 @@
+"""Names in SQL for queries and columns that may be called anything."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Container
+
+LONGEST_TABLE = 55
+LONGEST_COLUMN = 60
+"""Postgres cuts a name at 63 bytes."""
+
+RESERVED_TABLES = frozenset(
+    "devices devices_history days coverage exemptions rejects status_logs posture posture_runs posture_totals".split()
+)
+OWN_COLUMNS = frozenset("device_id device_no valid_from valid_to opened_seq closed_seq _misfit".split())
+
+# Words that SQLite or Postgres does not take as a bare table name.
+_RESERVED_WORDS = frozenset(
+    """add all alter analyse analyze and any array as asc asymmetric authorization autoincrement between binary both case
+    cast check collate collation column commit concurrently constraint create cross current_catalog current_date
+    current_role current_schema current_time current_timestamp current_user default deferrable delete desc distinct do
+    drop else end escape except exists false fetch for foreign freeze from full grant group having if ilike in index
+    initially inner insert intersect into is isnull join lateral leading left like limit localtime localtimestamp natural
+    not nothing notnull null offset on only or order outer overlaps placing primary references returning right select
+    session_user set similar some symmetric table tablesample then to trailing transaction true union unique update user
+    using values variadic verbose when where window with""".split()
+)
+_OTHER = re.compile(r"[^a-z0-9_]")
+
+
+def table_name(query: str, taken: Container[str]) -> str:
+    """The table of a query: lower case, other characters ``_``; a hash of the query's own name where that is not free.
+
+    ``taken`` are the tables of other queries.
+    """
+    plain = _OTHER.sub("_", query.lower())
+    reserved = (
+        plain in RESERVED_TABLES
+        or plain in _RESERVED_WORDS
+        or plain.startswith(("muster_", "sqlite_", "pg_", "posture", "live_"))
+        or plain.endswith("_history")
+        or not plain.strip("_")
+        or plain[0].isdigit()
+    )
+    if not reserved and len(plain) <= LONGEST_TABLE and plain not in taken:
+        return plain
+    prefix = "q_" if plain.startswith(("muster_", "sqlite_", "pg_")) or plain[0].isdigit() else ""
+    return f"{prefix}{plain[: LONGEST_TABLE - 9]}_{_hash(query)}"
+
+
+def column_name(column: str, taken: Container[str]) -> str:
+    """The SQL name of a column: lower case, other characters ``_``; a hash of its own name where that is not free."""
+    plain = _OTHER.sub("_", column.lower()) or "_"
+    own = plain in OWN_COLUMNS or plain.startswith("muster_")
+    if not own and len(plain) <= LONGEST_COLUMN and plain not in taken:
+        return plain
+    if plain in OWN_COLUMNS and f"{plain}_" not in taken:
+        return f"{plain}_"
+    return f"{plain[: LONGEST_COLUMN - 7]}_{_hash(column)}"
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()

@@ -1,0 +1,133 @@
+"""Which table a query's answers are in, made and widened as answers come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from server.normalize.rows import Column
+from server.normalize.times import iso
+from server.normalize.values import TEXT, kind_of
+from server.store.driver import Transaction
+from server.store.names import column_name, table_name
+from server.store.tables import QueryTable
+from server.wire.messages import Row
+
+UNMANAGED_QUERIES = 500
+"""Tables Muster makes for queries it did not ship; more of them are a mistake or an attack."""
+COLUMNS_A_TABLE = 200
+
+
+class TooManyError(ValueError):
+    """A cap on foreign queries or columns is reached; the message is the reject's reason."""
+
+
+class Registry:
+    """The stored map from queries to tables, cached between transactions."""
+
+    def __init__(self, shipped: Mapping[str, tuple[str, tuple[Column, ...]]]) -> None:
+        self._shipped = shipped
+        self._tables: dict[str, QueryTable] | None = None
+
+    def forget(self) -> None:
+        """Read the map again at the next use: another process may have changed it, or a transaction failed."""
+        self._tables = None
+
+    async def all(self, tx: Transaction) -> dict[str, QueryTable]:
+        """Every table, by query."""
+        if self._tables is None:
+            columns: dict[str, list[Column]] = {}
+            for table, name, sql_name, kind, volatile in await tx.rows(
+                "SELECT table_name, name, sql_name, kind, volatile FROM muster_columns ORDER BY table_name, position"
+            ):
+                columns.setdefault(table, []).append(Column(name, sql_name, kind, bool(volatile)))
+            self._tables = {
+                query: QueryTable(query, name, bool(managed), mode, tuple(columns.get(name, ())))
+                for query, name, managed, mode in await tx.rows(
+                    "SELECT query, table_name, managed, mode FROM muster_queries"
+                )
+            }
+        return self._tables
+
+    async def find(self, tx: Transaction, query: str) -> QueryTable | None:
+        """The table of a query that has one."""
+        return (await self.all(tx)).get(query)
+
+    async def table_for(self, tx: Transaction, query: str, rows: Iterable[Row], now: float) -> QueryTable:
+        """The table of a query, made or widened so that every column of ``rows`` has a place.
+
+        A shipped query's own columns come from the catalog; any other column takes text, or the type of the first
+        number sent for it. Raises ``TooManyError`` when a cap is reached.
+        """
+        tables = await self.all(tx)
+        table = tables.get(query)
+        if table is None:
+            table = await self._create(tx, query, tables, now)
+        known = {column.name for column in table.columns}
+        sent: dict[str, str] = {}
+        for row in rows:
+            if not row.keys() <= known:
+                for name in row.keys() - known:
+                    sent.setdefault(name, TEXT)
+                    if row[name] not in ("", None) and sent[name] == TEXT:
+                        sent[name] = kind_of(row[name])
+                known |= row.keys()
+        return await self._widen(tx, table, sent) if sent else table
+
+    async def ship(self, tx: Transaction, now: float) -> None:
+        """Make or widen the tables of every shipped query, so that they can be asked before any device answered."""
+        tables = await self.all(tx)
+        for query, (_, columns) in self._shipped.items():
+            table = tables.get(query)
+            if table is None:
+                await self._create(tx, query, tables, now)
+                continue
+            known = {column.name for column in table.columns}
+            missing = {column.name: column.kind for column in columns if column.name not in known}
+            if missing:
+                await self._widen(tx, table, missing)
+            if not table.managed:
+                await tx.run("UPDATE muster_queries SET managed = 1 WHERE query = ?", (query,))
+                self.forget()
+                tables = await self.all(tx)
+
+    async def _create(self, tx: Transaction, query: str, tables: dict[str, QueryTable], now: float) -> QueryTable:
+        shipped = self._shipped.get(query)
+        if shipped is None and sum(not table.managed for table in tables.values()) >= UNMANAGED_QUERIES:
+            raise TooManyError(f"{UNMANAGED_QUERIES} queries that Muster did not ship have tables already")
+        name = table_name(query, {table.name for table in tables.values()})
+        mode, columns = shipped or ("state", ())
+        table = QueryTable(query, name, shipped is not None, mode, columns)
+        for statement in table.create():
+            await tx.run(statement)
+        await tx.run(
+            "INSERT INTO muster_queries (query, table_name, managed, mode, created_at) VALUES (?, ?, ?, ?, ?)",
+            (query, name, int(table.managed), mode, iso(now)),
+        )
+        await self._record(tx, table, 0)
+        tables[query] = table
+        return table
+
+    async def _widen(self, tx: Transaction, table: QueryTable, sent: Mapping[str, str]) -> QueryTable:
+        if len(table.columns) + len(sent) > COLUMNS_A_TABLE:
+            raise TooManyError(f"table {table.name} would have more than {COLUMNS_A_TABLE} columns")
+        taken = {column.sql_name for column in table.columns}
+        added: list[Column] = []
+        for name in sorted(sent):
+            sql_name = column_name(name, taken)
+            taken.add(sql_name)
+            added.append(Column(name, sql_name, sent[name]))
+        for statement in table.add(tuple(added)):
+            await tx.run(statement)
+        wider = table.with_columns(tuple(added))
+        await self._record(tx, wider, len(table.columns))
+        (await self.all(tx))[table.query] = wider
+        return wider
+
+    async def _record(self, tx: Transaction, table: QueryTable, start: int) -> None:
+        await tx.many(
+            "INSERT INTO muster_columns (table_name, position, name, sql_name, kind, volatile) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (table.name, position, column.name, column.sql_name, column.kind, int(column.volatile))
+                for position, column in enumerate(table.columns[start:], start)
+            ],
+        )

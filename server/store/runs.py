@@ -1,0 +1,123 @@
+"""The runs of differentials as received: what lets late, split and repeated pieces end in the same state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from server.normalize.answers import Answer
+from server.normalize.text import clean_text
+from server.store.driver import Transaction
+from server.wire.messages import Row
+
+_COLUMNS = "at, epoch, counter, version, whole, added, removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one run of a differential said, as far as it has arrived. ``whole`` is a run with counter 0."""
+
+    at: str
+    epoch: int
+    counter: int
+    version: str
+    whole: bool
+    added: list[dict[str, Any]]
+    removed: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, answer: Answer, at: str, version: str) -> Run:
+        """The run an answer reports."""
+        return cls(
+            at=at,
+            epoch=answer.epoch,
+            counter=answer.counter,
+            version=version,
+            whole=answer.whole,
+            added=[_clean(row) for row in answer.added],
+            removed=[_clean(row) for row in answer.removed],
+        )
+
+    def follows(self, other: Run) -> bool:
+        """Whether no run can lie between the other and this one."""
+        return self.epoch == other.epoch and self.counter == other.counter + 1
+
+
+async def keep_run(tx: Transaction, device_no: int, table: str, run: Run) -> bool:
+    """Merge a run into what arrived of it before; False if that changes nothing.
+
+    A run sent as one line a row may come in pieces and again. Equal rows within one body are real; equal rows in two
+    bodies are a repetition, so of each row the larger count is kept.
+    """
+    key = (device_no, table, run.at, run.epoch, run.counter)
+    known = await tx.row(
+        "SELECT added, removed FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at = ?"
+        " AND epoch = ? AND counter = ?",
+        key,
+    )
+    added = _merged(orjson.loads(known[0]) if known else [], run.added)
+    removed = _merged(orjson.loads(known[1]) if known else [], run.removed)
+    if known and (added, removed) == known:
+        return False
+    await tx.run(
+        "INSERT INTO muster_runs_received (device_no, table_name, at, epoch, counter, version, whole, added, removed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_no, table_name, at, epoch, counter)"
+        " DO UPDATE SET added = excluded.added, removed = excluded.removed",
+        (*key, run.version, int(run.whole), added, removed),
+    )
+    return True
+
+
+async def runs_from(tx: Transaction, device_no: int, table: str, at: str) -> tuple[Run | None, list[Run]]:
+    """The last run before an instant, and those from it on, in the order they happened."""
+    before = await tx.row(
+        f"SELECT {_COLUMNS} FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at < ?"
+        " ORDER BY at DESC, epoch DESC, counter DESC LIMIT 1",
+        (device_no, table, at),
+    )
+    after = await tx.rows(
+        f"SELECT {_COLUMNS} FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at >= ?"
+        " ORDER BY at, epoch, counter",
+        (device_no, table, at),
+    )
+    return (_run(before) if before else None), [_run(row) for row in after]
+
+
+def _run(row: Sequence[Any]) -> Run:
+    at, epoch, counter, version, whole, added, removed = row
+    return Run(
+        at=at,
+        epoch=epoch,
+        counter=counter,
+        version=version,
+        whole=bool(whole),
+        added=orjson.loads(added),
+        removed=orjson.loads(removed),
+    )
+
+
+def _merged(known: list[dict[str, Any]], sent: list[dict[str, Any]]) -> str:
+    counts = Counter(_text(row) for row in known)
+    for text, count in Counter(_text(row) for row in sent).items():
+        counts[text] = max(counts[text], count)
+    return "[" + ",".join(sorted(counts.elements())) + "]"
+
+
+def _text(row: dict[str, Any]) -> str:
+    return orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _clean(row: Row) -> dict[str, Any]:
+    """A row as JSON can keep it; integers beyond 64 bits as their digits."""
+    clean: dict[str, Any] = {}
+    for column, value in row.items():
+        if isinstance(value, str):
+            value = clean_text(value)
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            value = str(value)
+        clean[clean_text(column)] = value
+    return clean

@@ -1,0 +1,72 @@
+"""From the bytes of a request to a JSON value, whatever osquery or a stranger put in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import Any
+
+import orjson
+
+from server.wire.limits import JSON_DEPTH, RATIO_FREE, Limit
+
+
+class BadBodyError(ValueError):
+    """The body cannot be read; the message says why and is safe to show to the sender."""
+
+
+def inflate(raw: bytes, limit: Limit) -> bytes:
+    """Return ``raw`` gunzipped, never holding more than ``limit`` allows.
+
+    Raises ``BadBodyError`` for bytes that are not gzip, end early, or inflate past the size or the ratio.
+    """
+    machine = zlib.decompressobj(wbits=31)
+    out = bytearray()
+    ceiling = min(limit.inflated, max(RATIO_FREE, len(raw) * limit.ratio))
+    pending = raw
+    try:
+        while pending and not machine.eof:
+            out += machine.decompress(pending, ceiling + 1 - len(out))
+            if len(out) > ceiling:
+                raise BadBodyError(f"body inflates past {ceiling} bytes")
+            pending = machine.unconsumed_tail
+    except zlib.error as error:
+        raise BadBodyError(f"body is not gzip: {error}") from error
+    if not machine.eof:
+        raise BadBodyError("gzip body ends early")
+    return bytes(out)
+
+
+_BIG_NUMBER = re.compile(rb"[:\[,]\s*-?\d{19,}")
+_NUMERICS = re.compile(rb'"(?:numerics|logNumericsAsNumbers)"\s*:\s*true')
+
+
+def decode(raw: bytes) -> Any:
+    """Return the JSON value of ``raw``.
+
+    Bytes that are not UTF-8 are replaced by U+FFFD (a snapshot carries file names as they are), control
+    characters and lone surrogates are let through for ``normalize`` to mend, and integers beyond 64 bits keep
+    their digits. Raises ``BadBodyError`` when there is no JSON value in it or it nests too deep.
+    """
+    # orjson turns an integer beyond 64 bits into a float; only bodies with real numbers can hold one.
+    if not (_NUMERICS.search(raw) and _BIG_NUMBER.search(raw)):
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        return json.loads(raw.decode("utf-8", "replace"), strict=False)
+    except RecursionError as error:
+        raise BadBodyError(f"JSON nests deeper than {JSON_DEPTH} levels") from error
+    except ValueError as error:
+        raise BadBodyError(f"body is not JSON: {error}") from error
+
+
+def node_key_in(raw: bytes) -> str:
+    """Return the last ``node_key`` found in a body that cannot be decoded, or an empty string."""
+    found = _NODE_KEY.findall(raw)
+    return found[-1].decode("ascii", "replace") if found else ""
+
+
+_NODE_KEY = re.compile(rb'"node_key"\s*:\s*"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,256})"')

@@ -1,0 +1,70 @@
+"""What osquery says, as records. The values are still osquery's own; ``normalize`` cleans them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrollment:
+    """An enrolment request; ``host_details`` maps a table's name to its one row."""
+
+    secret: str
+    host_identifier: str
+    platform_type: str
+    host_details: Mapping[str, Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultLine:
+    """One result line of a scheduled query.
+
+    ``kind`` says how to read it: ``snapshot`` (``added`` is the whole answer), ``diff`` (one run's ``added`` and
+    ``removed``), ``event`` (one row of a run, in whichever of the two it belongs to) or ``snapshot_row`` (one row of a
+    snapshot, sent with logger_snapshot_event_type).
+    """
+
+    name: str
+    unix_time: int
+    epoch: int
+    counter: int
+    kind: str
+    added: Sequence[Row]
+    removed: Sequence[Row]
+    host_identifier: str
+    decorations: Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusLine:
+    """One of osquery's own log lines; ``severity`` is 0 info, 1 warning, 2 error."""
+
+    unix_time: int
+    severity: int
+    filename: str
+    line: int
+    message: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadLine:
+    """A line that cannot be stored: why, and its beginning."""
+
+    reason: str
+    sample: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBody:
+    """A /log request: the lines that can be read, and those that cannot."""
+
+    node_key: str
+    results: list[ResultLine] = field(default_factory=list)
+    statuses: list[StatusLine] = field(default_factory=list)
+    bad: list[BadLine] = field(default_factory=list)

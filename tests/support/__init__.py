@@ -1,0 +1,1 @@
+"""Parts that several tests share: real processes, recorded traffic, made-up answers."""

@@ -1,0 +1,187 @@
+"""A real ``muster serve`` in a process of its own, and a client that speaks to it as osqueryd does."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support import recorded
+
+ROOT = Path(__file__).parent.parent.parent
+START_SECONDS = 30
+
+
+def muster(*arguments: str, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "server.cli.main", *arguments],
+        cwd=cwd or ROOT,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"muster {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+    return done
+
+
+def ask(database: str, statement: str) -> list[list[Any]]:
+    """The rows of a statement, through ``muster sql``."""
+    done = muster("sql", "--database", database, "--json", "--limit", "100000", statement)
+    answer = json.loads(done.stdout)
+    assert answer["truncated"] is False
+    return answer["rows"]
+
+
+class Server:
+    """A running server; ``kill`` is the default way to stop one in a fault test."""
+
+    def __init__(self, database: str, *options: str) -> None:
+        self.database = database
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "server.cli.main", "serve", "--database", database, "--listen", "127.0.0.1:0"]
+            + list(options),
+            cwd=ROOT,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.output: list[str] = []
+        for line in self._process.stdout:
+            self.output.append(line)
+            if line.startswith("Muster listens on "):
+                address = line.split()[-1]
+                self.port = int(address.rpartition(":")[2])
+                return
+        raise AssertionError(f"the server did not start:\n{''.join(self.output)}")
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        self._process.kill()
+        self._end()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self._process.terminate()
+        return self._end()
+
+    def _end(self) -> int:
+        assert self._process.stdout is not None
+        code = self._process.wait(timeout=30)
+        self.output += self._process.stdout.readlines()
+        self._process.stdout.close()
+        return code
+
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """One request on a connection of its own, as osqueryd makes them."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def post(self, endpoint: str, body: bytes, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """A POST to one of osquery's endpoints; the answer is a JSON object, always."""
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        status, answer = self.request("POST", f"/api/osquery/{endpoint}", body, sent)
+        assert status < 500, f"{endpoint} answered {status}: {answer!r}"
+        value = json.loads(answer)
+        assert isinstance(value, dict), f"{endpoint} answered {answer!r}: osqueryd needs an object"
+        return value
+
+
+class Peer:
+    """One device's side of osquery's TLS API."""
+
+    def __init__(self, server: Server, secret: str) -> None:
+        self.server = server
+        self.secret = secret
+        self.node_key = ""
+
+    def enroll(self, **details: dict[str, str]) -> dict[str, Any]:
+        """Enrol as a Linux machine with these rows as host_details."""
+        body = {
+            "enroll_secret": self.secret,
+            "host_identifier": "made-up",
+            "platform_type": "9",
+            "host_details": {"os_version": {"platform": "debian"}, **details},
+        }
+        answer = self.server.post("enroll", json.dumps(body).encode())
+        self.node_key = answer.get("node_key", "")
+        return answer
+
+    def log(self, *lines: dict[str, Any], log_type: str = "result") -> dict[str, Any]:
+        """Send log lines."""
+        body = {"node_key": self.node_key, "log_type": log_type, "data": list(lines)}
+        return self.server.post("log", json.dumps(body).encode())
+
+    def snapshot(self, name: str, unix_time: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Send one snapshot."""
+        return self.log(snapshot_line(name, unix_time, rows))
+
+    def replay(self, name: str) -> int:
+        """Send a recorded session with our secret and node key in it; returns how many requests that were."""
+        count = 0
+        for request in recorded.requests(name):
+            body = request.body.replace(recorded.RECORDED_SECRET, self.secret.encode())
+            headers = {}
+            if request.endpoint != "enroll" and self.node_key:
+                for known in (b"node-key-0001", b"node-key-0002", b"node-key-0003"):
+                    body = body.replace(known, self.node_key.encode())
+                if "Authorization" in request.headers:
+                    headers["Authorization"] = f"NodeKey {self.node_key}"
+            if request.gzip:
+                headers["Content-Encoding"] = "gzip"
+                body = gzip.compress(body)
+            answer = self.server.post(request.endpoint, body, headers)
+            if request.endpoint == "enroll" and "node_key" in answer:
+                self.node_key = answer["node_key"]
+            count += 1
+        return count
+
+
+def snapshot_line(name: str, unix_time: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A snapshot as osquery writes it."""
+    return {
+        "snapshot": rows,
+        "action": "snapshot",
+        "name": name,
+        "hostIdentifier": "made-up",
+        "calendarTime": "Mon Jan  1 00:00:00 2024 UTC",
+        "unixTime": unix_time,
+        "epoch": 0,
+        "counter": 0,
+        "numerics": False,
+    }
+
+
+@contextmanager
+def serving(directory: Path, *options: str) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A fresh database and a server on it, stopped at the end; with what ``muster init`` printed."""
+    database = f"sqlite:///{directory / 't.db'}"
+    made = json.loads(muster("init", "--database", database, "--json").stdout)
+    server = Server(database, "--max-age-days", "36500", *options)
+    try:
+        yield server, made
+    finally:
+        assert server.stop() == 0, "".join(server.output)
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MUSTER_")}
+    return {**kept, "PYTHONWARNINGS": "error", "NO_COLOR": "1", "COLUMNS": "200"}
