@@ -1,0 +1,3 @@
+-- The operating system: one row.
+SELECT name, version, major, minor, patch, build, platform, arch
+FROM os_version;

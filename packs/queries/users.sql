@@ -1,0 +1,3 @@
+-- Accounts the operating system lists.
+SELECT uid, gid, username, description, directory, shell
+FROM users;
