@@ -16,6 +16,7 @@ from typing import IO
 
 from aiohttp import web
 
+from server import console
 from server.api import osquery, people
 from server.api.keys import ASKER, CONFIGS, PRESENCE, STORE, Configs, Presence
 from server.catalog.catalog import Catalog, load_catalog
@@ -94,19 +95,22 @@ def config_bodies(catalog: Catalog) -> Configs:
     bodies = {platform: config_body(catalog, platform) for platform in PLATFORMS}
     large = [platform for platform, body in bodies.items() if len(body) > CONFIG_BYTES]
     if large:
-        raise CatalogError([Problem("packs", 1, f"the config for {name} is over {CONFIG_BYTES} bytes") for name in large])
+        raise CatalogError(
+            [Problem("packs", 1, f"the config for {name} is over {CONFIG_BYTES} bytes") for name in large]
+        )
     return Configs(bodies, config_body(catalog, ""))
 
 
 def web_app(store: Store, asker: Asker) -> web.Application:
     """The whole HTTP application over an opened store."""
-    app = web.Application(middlewares=[osquery.osquery_errors, people.bearer])
+    app = web.Application(middlewares=[osquery.osquery_errors, people.bearer, console.guard(apart_from=people.PATHS)])
     app[STORE] = store
     app[ASKER] = asker
     app[CONFIGS] = config_bodies(store.catalog)
     app[PRESENCE] = Presence()
     app.add_routes(osquery.routes())
     app.add_routes(people.routes())
+    console.attach(app, store)
     return app
 
 
@@ -126,8 +130,12 @@ class ServeOptions:
 async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. ``ready`` is given the address once requests are answered."""
     lock = _server_lock(database_path(options.database))
+    stop = _stop_signal()
     try:
-        async with opened_store(options.database, options.packs, max_age_days=options.max_age_days) as (store, database):
+        async with opened_store(options.database, options.packs, max_age_days=options.max_age_days) as (
+            store,
+            database,
+        ):
             app = web_app(store, database.asker)
             worker = Worker(store, app[PRESENCE])
             # wire.body inflates: it keeps to the limits of the endpoint.
@@ -138,7 +146,7 @@ async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
                 await site.start()
                 await worker.start()
                 ready(_address(runner, options))
-                await _stopped()
+                await stop.wait()
             finally:
                 await runner.cleanup()
                 await worker.stop()
@@ -179,11 +187,17 @@ def _address(runner: web.AppRunner, options: ServeOptions) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in str(host) else f"{scheme}://{host}:{port}"
 
 
-async def _stopped() -> None:
+def _stop_signal() -> asyncio.Event:
+    """Set once the process is told to end; from then on a second signal ends it at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(number)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def told() -> None:
+        stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, told)
+    return stop

@@ -41,14 +41,17 @@ class Worker:
             (self.write_presence, IntervalTrigger(seconds=PRESENCE_SECONDS)),
         ]
         for job, trigger in jobs:
-            self._scheduler.add_job(job, trigger, id=job.__name__, coalesce=True, max_instances=1, misfire_grace_time=None)
+            self._scheduler.add_job(
+                job, trigger, id=job.__name__, coalesce=True, max_instances=1, misfire_grace_time=None
+            )
         self._scheduler.start()
         await self.close_days()
         await self.judge_today()
 
     async def stop(self) -> None:
         """End the schedule and write what is not written yet."""
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
         await self.write_presence()
 
     async def close_days(self) -> None:

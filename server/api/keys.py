@@ -30,6 +30,6 @@ class Configs:
 
 
 STORE = web.AppKey("store", Store)
-ASKER = web.AppKey("asker", Asker)  # type: ignore[type-abstract]
+ASKER = web.AppKey("asker", Asker)
 CONFIGS = web.AppKey("configs", Configs)
 PRESENCE = web.AppKey("presence", Presence)

@@ -30,6 +30,8 @@ PAGE, LARGEST_PAGE = 100, 1000
 ASK_SECONDS, ASK_ROWS = 30.0, 10_000
 
 _OPEN = ("/healthz", "/readyz")
+PATHS = ("/api/", "/healthz", "/readyz")
+"""How the paths of this API begin. All others are the console's, which checks its own cookie."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -111,7 +113,7 @@ async def sql(request: web.Request) -> web.Response:
 @web.middleware
 async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let only holders of a token past, and shape errors as JSON."""
-    if request.path.startswith(PREFIXES):
+    if request.path.startswith(PREFIXES) or not request.path.startswith(PATHS):
         return await handler(request)
     try:
         if request.path not in _OPEN:

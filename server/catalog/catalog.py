@@ -35,17 +35,22 @@ class Catalog:
     controls: Mapping[str, LoadedControl]
     packs: Mapping[str, Pack]
 
-    def scheduled(self, platform: str) -> dict[str, tuple[str, int]]:
-        """Every query a platform is asked, with the one pack that asks it and the interval.
+    def scheduled(self, platform: str) -> dict[str, list[tuple[str, int]]]:
+        """Every query a platform is asked, with the packs that ask it and at what interval.
 
-        A query several packs want runs once: in a pack without discovery if there is one, at the shortest interval.
+        A query several packs want runs once: in a pack without discovery, at the shortest interval. Where every pack
+        that wants it has discovery it stays in all of them, for a device may match any.
         """
-        wanted: dict[str, tuple[bool, int, str]] = {}
+        wanted: dict[str, list[tuple[int, str]]] = {}
         for pack_id, pack in self.packs.items():
             for name, interval in self.pack_queries(pack, platform).items():
-                claim = (bool(pack.discovery), interval, pack_id)
-                wanted[name] = min(claim, wanted.get(name, claim))
-        return {name: (pack_id, interval) for name, (_, interval, pack_id) in sorted(wanted.items())}
+                wanted.setdefault(name, []).append((interval, pack_id))
+        placed: dict[str, list[tuple[str, int]]] = {}
+        for name, claims in sorted(wanted.items()):
+            plain = [claim for claim in claims if not self.packs[claim[1]].discovery]
+            chosen = [min(plain)] if plain else sorted(claims)
+            placed[name] = [(pack_id, interval) for interval, pack_id in chosen]
+        return placed
 
     def judged_queries(self, platform: str) -> set[str]:
         """The queries whose answers decide a verdict on a platform."""
@@ -62,7 +67,7 @@ class Catalog:
             if (name, platform) in self.queries
         }
         for control_id in pack.controls:
-            rule = self.controls[control_id].control.platforms.get(platform)  # type: ignore[call-overload]
+            rule = self.controls[control_id].control.platforms.get(platform)
             if rule and rule.confidence != "draft":
                 asked.setdefault(rule.query, pack.interval)
         return asked
@@ -127,9 +132,7 @@ def _controls(root: Path, problems: list[Problem]) -> dict[str, LoadedControl]:
         control_id = path.parent.name
         if control_id in controls:
             problems.append(Problem(shown, 1, f"{controls[control_id].file} has the same id {control_id!r}"))
-        controls[control_id] = LoadedControl(
-            control_id, path.parent.parent.name, control, tuple(cases.cases), shown
-        )
+        controls[control_id] = LoadedControl(control_id, path.parent.parent.name, control, tuple(cases.cases), shown)
     return controls
 
 
@@ -146,18 +149,16 @@ def _check_references(catalog: Catalog, problems: list[Problem]) -> None:
     names = {name for name, _ in catalog.queries}
     for pack_id, pack in catalog.packs.items():
         file = f"{pack_id}.yaml"
-        for name in pack.queries:
-            if name not in names:
-                problems.append(Problem(file, 1, f"there is no query {name!r}", did_you_mean(name, names)))
-        for name in pack.controls:
-            if name not in catalog.controls:
-                problems.append(
-                    Problem(file, 1, f"there is no control {name!r}", did_you_mean(name, catalog.controls))
-                )
+        for kind, wanted, known in (("query", pack.queries, names), ("control", pack.controls, catalog.controls)):
+            problems += [
+                Problem(file, 1, f"there is no {kind} {name!r}", did_you_mean(name, known))
+                for name in wanted
+                if name not in known
+            ]
     for loaded in catalog.controls.values():
         for platform, rule in loaded.control.platforms.items():
             if (rule.query, platform) not in catalog.queries:
                 hint = did_you_mean(rule.query, [name for name, where in catalog.queries if where == platform])
                 problems.append(Problem(loaded.file, 1, f"there is no query {rule.query!r} for {platform}", hint))
-        for platform in set(loaded.control.platforms) - set(loaded.control.remediation):
-            problems.append(Problem(loaded.file, 1, f"remediation says nothing for {platform}"))
+        silent = sorted(set(loaded.control.platforms) - set(loaded.control.remediation))
+        problems += [Problem(loaded.file, 1, f"remediation says nothing for {platform}") for platform in silent]

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from server.catalog.catalog import Catalog
+from server.catalog.queries import Query
 from server.normalize.names import PACK_DELIMITER, scheduled_name
 
 CONFIG_BYTES = 1024 * 1024
@@ -29,6 +30,12 @@ OPTIONS = {
 }
 
 
+def _entry(query: Query, interval: int, judged: bool) -> dict[str, object]:
+    entry: dict[str, object] = {"query": query.sql, "interval": interval}
+    entry |= {"snapshot": True} if query.mode == "state" else {"removed": False}
+    return entry | {"startup_priority": 1} if judged else entry
+
+
 def config_body(catalog: Catalog, platform: str) -> bytes:
     """The config of a device of ``platform``; an unknown platform is asked nothing.
 
@@ -36,19 +43,13 @@ def config_body(catalog: Catalog, platform: str) -> bytes:
     """
     judged = catalog.judged_queries(platform)
     packs: dict[str, dict[str, Any]] = {}
-    for name, (pack_id, interval) in catalog.scheduled(platform).items():
+    for name, places in catalog.scheduled(platform).items():
         query = catalog.queries[name, platform]
-        entry: dict[str, object] = {"query": query.sql, "interval": interval}
-        if query.mode == "state":
-            entry["snapshot"] = True
-        else:
-            entry["removed"] = False
-        if name in judged:
-            entry["startup_priority"] = 1
-        pack = packs.setdefault(pack_id, {"queries": {}})
-        pack["queries"][scheduled_name(name, query.version)] = entry
-        if catalog.packs[pack_id].discovery:
-            pack["discovery"] = catalog.packs[pack_id].discovery
+        for pack_id, interval in places:
+            pack = packs.setdefault(pack_id, {"queries": {}})
+            if catalog.packs[pack_id].discovery:
+                pack["discovery"] = catalog.packs[pack_id].discovery
+            pack["queries"][scheduled_name(name, query.version)] = _entry(query, interval, name in judged)
     decorators = {
         "load": [f"SELECT uuid AS {UUID_DECORATION}, hardware_serial AS {SERIAL_DECORATION} FROM system_info"]
     }

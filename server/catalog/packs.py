@@ -25,8 +25,8 @@ class Pack(Strict):
 
     title: Text
     interval: Interval = 3600
-    platforms: list[Platform] = ["darwin", "linux", "windows"]
-    discovery: list[Text] = []
+    platforms: list[Platform] = Field(default=["darwin", "linux", "windows"])
+    discovery: list[Text] = Field(default=[])
     """SQL that must answer with a row on the device before any query of the pack runs."""
-    queries: dict[str, PackQuery | None] = {}
-    controls: list[str] = []
+    queries: dict[str, PackQuery | None] = Field(default_factory=dict)
+    controls: list[str] = Field(default=[])

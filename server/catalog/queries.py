@@ -151,10 +151,10 @@ def _columns(
         columns.append(QueryColumn(name, kind, name in volatile))
     names = [column.name for column in columns]
     for key, left in (("columns", set(declared)), ("volatile", volatile - set(names))):
-        for name in sorted(left):
-            problems.append(
-                Problem(shown, 1, f"{key}: the query gives no column {name!r}", did_you_mean(name, names))
-            )
+        problems += [
+            Problem(shown, 1, f"{key}: the query gives no column {name!r}", did_you_mean(name, names))
+            for name in sorted(left)
+        ]
     return tuple(columns)
 
 
@@ -169,15 +169,24 @@ def _declared(text: str, shown: str, problems: list[Problem]) -> dict[str, str]:
     return declared
 
 
+_CAST_KINDS = {
+    "BIGINT": BIGINT,
+    "INT": BIGINT,
+    "INTEGER": BIGINT,
+    "DOUBLE": DOUBLE,
+    "FLOAT": DOUBLE,
+    "REAL": DOUBLE,
+    "TEXT": TEXT,
+}
+
+
 def _passed_through(
-    projection: exp.Expression, select: exp.Query, platforms: tuple[str, ...], schema: OsquerySchema
+    projection: exp.Expr, select: exp.Query, platforms: tuple[str, ...], schema: OsquerySchema
 ) -> str | None:
     """The type of a column taken from a table as it is, or given by a CAST; None where the schema cannot tell."""
     column = projection.unalias()
     if isinstance(column, exp.Cast):
-        return {"BIGINT": BIGINT, "INT": BIGINT, "INTEGER": BIGINT, "DOUBLE": DOUBLE, "FLOAT": DOUBLE, "TEXT": TEXT}.get(
-            column.to.sql("sqlite").upper()
-        )
+        return _CAST_KINDS.get(column.to.sql("sqlite").upper())
     if isinstance(column, exp.Count):
         return BIGINT
     if not isinstance(column, exp.Column):

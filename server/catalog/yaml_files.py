@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from server.catalog.problems import Problem, did_you_mean
@@ -49,7 +50,7 @@ def read_model(path: Path, shown: str, model: type[Model], problems: list[Proble
 
 
 def _problem(shown: str, tree: Any, entry: dict[str, Any], model: type[BaseModel]) -> Problem:
-    where: Sequence[Any] = [part for part in entry["loc"]]
+    where: Sequence[Any] = list(entry["loc"])
     path = ".".join(str(part) for part in where)
     hint = ""
     if entry["type"] == "extra_forbidden":
@@ -82,10 +83,12 @@ def _model_in(annotation: Any) -> Any:
 
 
 def _line_of(tree: Any, where: Sequence[Any]) -> int:
+    """The line of a place in a round-trip tree, or of the nearest place above it that is there."""
     line = 1
     for part in where:
         try:
-            line = (tree.lc.key(part) if isinstance(tree, Mapping) else tree.lc.item(part))[0] + 1
+            position = tree.lc.item(part) if isinstance(tree, CommentedSeq) else tree.lc.key(part)
+            line = position[0] + 1
             tree = tree[part]
         except (AttributeError, KeyError, IndexError, TypeError):
             break

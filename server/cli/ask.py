@@ -38,7 +38,9 @@ def sql(statement: str, limit: int, seconds: float, form: str, database: str) ->
         writer.writerow(answer.columns)
         writer.writerows(answer.rows)
     else:
-        table = Table(*(Text(column) for column in answer.columns), box=None, header_style="bold")
+        table = Table(box=None, header_style="bold")
+        for column in answer.columns:
+            table.add_column(Text(column))
         for row in answer.rows:
             table.add_row(*(Text("" if value is None else str(value)) for value in row))
         Console().print(table)

@@ -35,9 +35,7 @@ def evaluate(
     assert start is not None and end is not None
     judged = run(_evaluate(database, packs, start.date(), end.date()))
     if as_json:
-        print_json(
-            [{"day": j.day, "control": j.control, "totals": j.totals, "changed": j.changed} for j in judged]
-        )
+        print_json([{"day": j.day, "control": j.control, "totals": j.totals, "changed": j.changed} for j in judged])
         return
     table = Table("day", "control", *STATUSES, "changed", box=None, header_style="bold")
     for entry in judged:

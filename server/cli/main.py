@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 
 import click
 
 from server import __version__
-from server.cli.ask import sql
-from server.cli.credentials import secret, token
-from server.cli.database import init, migrate
-from server.cli.exemptions import exempt
-from server.cli.ingest import ingest
-from server.cli.judge import evaluate
 from server.cli.options import settings_of
-from server.cli.packs import packs
-from server.cli.serve import serve
+
+COMMANDS = {
+    "demo": "server.cli.demo",
+    "init": "server.cli.database",
+    "serve": "server.cli.serve",
+    "migrate": "server.cli.database",
+    "evaluate": "server.cli.judge",
+    "sql": "server.cli.ask",
+    "ingest": "server.cli.ingest",
+    "packs": "server.cli.packs",
+    "token": "server.cli.credentials",
+    "secret": "server.cli.credentials",
+    "exempt": "server.cli.exemptions",
+    "simulate": "server.cli.simulate",
+}
+"""Where each command is. Only the one that is called is imported, so that short commands stay short."""
 
 
 class _MusterGroup(click.Group):
-    def make_context(self, *arguments: object, **options: object) -> click.Context:  # type: ignore[override]
-        return super().make_context(*arguments, **options, default_map=settings_of(self))  # type: ignore[arg-type]
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command:
+            ctx.default_map = settings_of({name: command})
+        return name, command, rest
 
 
 @click.group(cls=_MusterGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,11 +56,9 @@ def cli(verbose: bool) -> None:
     comes first, then the environment, then the file. Exit codes: 0 ok, 1 failed, 2 usage, 3 problems found, 4 the
     database is not ready.
     """
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-
-
-for _command in (init, serve, migrate, evaluate, sql, ingest, packs, token, secret, exempt):
-    cli.add_command(_command)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import asyncio
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -69,7 +69,7 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
         fail(str(error), FAILED)
 
 
-def fail(message: str, code: int) -> Any:
+def fail(message: str, code: int) -> NoReturn:
     """End the command with a message on standard error."""
     click.echo(f"muster: {message}", err=True)
     sys.exit(code)
@@ -80,8 +80,8 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def settings_of(group: click.Group) -> dict[str, Any]:
-    """The defaults that ``muster.toml`` in the working folder gives every command's options.
+def settings_of(commands: Mapping[str, click.Command]) -> dict[str, Any]:
+    """The defaults that ``muster.toml`` in the working folder gives the options of these commands.
 
     A key is an option's name; a key under ``[command]`` is for that command alone.
     """
@@ -92,16 +92,16 @@ def settings_of(group: click.Group) -> dict[str, Any]:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{SETTINGS_FILE} is not TOML: {error}") from error
-    return _defaults(group, settings)
+    return _defaults(commands, settings)
 
 
-def _defaults(group: click.Group, settings: dict[str, Any]) -> dict[str, Any]:
+def _defaults(commands: Mapping[str, click.Command], settings: dict[str, Any]) -> dict[str, Any]:
     common = {key.replace("-", "_"): value for key, value in settings.items() if not isinstance(value, dict)}
     defaults: dict[str, Any] = {}
-    for name, command in group.commands.items():
+    for name, command in commands.items():
         own = settings.get(name, {})
         if isinstance(command, click.Group):
-            defaults[name] = _defaults(command, {**common, **own})
+            defaults[name] = _defaults(command.commands, {**common, **own})
             continue
         values = common | {key.replace("-", "_"): value for key, value in own.items()}
         known = {parameter.name for parameter in command.params if parameter.name}

@@ -33,9 +33,7 @@ def check(packs: Path, as_json: bool) -> None:
     if not problems:
         problems = run(_deeper(catalog))
     if as_json:
-        print_json(
-            [{"file": p.file, "line": p.line, "message": p.message, "hint": p.hint} for p in sorted(problems)]
-        )
+        print_json([{"file": p.file, "line": p.line, "message": p.message, "hint": p.hint} for p in sorted(problems)])
     else:
         for problem in sorted(problems):
             click.echo(str(problem))

@@ -129,7 +129,7 @@ class SqliteDriver:
     def _run(self, work: Work[Any], future: Future[Any], transaction: _SqliteTransaction) -> Callable[[], None]:
         self._connection.execute("SAVEPOINT job")
         try:
-            result = _drive(work(transaction))
+            result: Any = _drive(work(transaction))
         except sqlite3.OperationalError:
             # A full disk or a lost file fails the transaction, not one job of it.
             raise

@@ -14,16 +14,18 @@ import secrets
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _ALLOWED_FUNCTIONS = frozenset(
     """abs avg ceil ceiling changes char coalesce concat concat_ws count cume_dist date datetime dense_rank exp
     first_value floor format glob group_concat hex ifnull iif instr json json_array json_array_length json_each
     json_extract json_group_array json_group_object json_insert json_object json_patch json_quote json_remove
-    json_replace json_set json_tree json_type json_valid julianday lag last_value lead length like likelihood likely ln
-    log log10 log2 lower ltrim max min mod nth_value ntile nullif octet_length percent_rank pi pow power printf quote
-    rank replace round row_number rtrim sign sqrt strftime string_agg substr substring sum time total trim trunc typeof
-    unhex unicode unixepoch unlikely upper -> ->>""".split()
+    json_replace json_set json_tree json_type json_valid julianday lag last_value lead length like likelihood
+    likely ln log log10 log2 lower ltrim max min mod nth_value ntile nullif octet_length percent_rank pi pow
+    power printf quote rank replace round row_number rtrim sign sqrt strftime string_agg substr substring sum
+    time total trim trunc typeof unhex unicode unixepoch unlikely upper -> ->>""".split()
 )
 _TABLE_FUNCTIONS = ("json_each", "json_tree")
 _VIEW = re.compile(r"CREATE VIEW .*? AS\s+(?P<body>SELECT\b.*)", re.DOTALL)
@@ -53,12 +55,14 @@ def _limit_process(memory: int, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _answer(request: dict) -> dict:
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
     connection = sqlite3.connect(f"{Path(request['path']).as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5)
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA trusted_schema = OFF")
     secret = f"v{secrets.token_hex(8)}_"
     public = _make_views(connection, secret)
+    for name in _TABLE_FUNCTIONS:
+        connection.execute(f"SELECT 1 FROM {name}('[]')")  # connects it, which the authorizer would not allow later
     connection.execute("PRAGMA query_only = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 16 * 2**20)
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 2**20)
@@ -81,27 +85,36 @@ def _answer(request: dict) -> dict:
     return {"columns": [column[0] for column in cursor.description], "rows": rows, "truncated": truncated}
 
 
-def _make_views(connection: sqlite3.Connection, secret: str) -> frozenset:
+def _make_views(connection: sqlite3.Connection, secret: str) -> frozenset[str]:
     public = connection.execute("SELECT name, sql FROM main.sqlite_master WHERE type = 'view'").fetchall()
     for name, sql in public:
-        body = _VIEW.fullmatch(sql)["body"]
+        view = _VIEW.fullmatch(sql)
+        if view is None:
+            continue
+        body = view["body"]
         connection.execute(f'CREATE TEMP VIEW "{secret}{name}" AS {body}')
         connection.execute(f'CREATE TEMP VIEW "{name}" AS SELECT * FROM "{secret}{name}"')
     return frozenset(name for name, _ in public)
 
 
-def _authorizer(public: frozenset, secret: str):
-    def allowed(action, first, second, database, source) -> bool:
+def _authorizer(public: frozenset[str], secret: str) -> Callable[..., int]:
+    read_through_views: set[str] = set()
+
+    def allowed(action: int, first: str, second: str, database: str | None, source: str | None) -> bool:
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
             return True
         if action == sqlite3.SQLITE_FUNCTION:
             return second.lower() in _ALLOWED_FUNCTIONS
         if action != sqlite3.SQLITE_READ:
             return False
-        if first.startswith("muster_"):
-            return source is not None and source.startswith(secret)
         if first.startswith(secret):
-            return source in public
+            return True  # nobody else knows the name
+        if first.startswith("muster_"):
+            if source is not None and source.startswith(secret):
+                read_through_views.add(first)
+                return True
+            # A view of which no column is used is merged into the statement, and reads its tables as if it named them.
+            return second == "" and database is None and first in read_through_views
         return first in _TABLE_FUNCTIONS or (first in public and database in ("temp", None))
 
     return lambda *arguments: sqlite3.SQLITE_OK if allowed(*arguments) else sqlite3.SQLITE_DENY

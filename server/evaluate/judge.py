@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.schema import PLATFORMS
@@ -75,10 +76,8 @@ async def _evaluate_day(store: Store, day: Day) -> list[Judged]:
         if closed:
             await tx.run("UPDATE muster_days SET state = 'closed' WHERE day = ? AND state = 'open'", (day.day,))
 
-    results = []
-    for loaded in store.catalog.judged():
-        # One transaction a control: devices can go on reporting between them.
-        results.append(await store.write(lambda tx, loaded=loaded: _judge_control(tx, store, loaded, day)))  # type: ignore[misc]
+    # One transaction a control: devices can go on reporting between them.
+    results = [await store.write(partial(_judge_control, store, loaded, day)) for loaded in store.catalog.judged()]
     await store.write(close_day)
     return results
 
@@ -98,7 +97,7 @@ def _closing_time(day: Day) -> float:
     return unix(day.ends_at) + GRACE_SECONDS
 
 
-async def _judge_control(tx: Transaction, store: Store, loaded: LoadedControl, day: Day) -> Judged:
+async def _judge_control(store: Store, loaded: LoadedControl, day: Day, tx: Transaction) -> Judged:
     day = await _open_day(tx, day)
     control_no = await _control_no(tx, loaded)
     tables = await store.tables(tx)
@@ -231,9 +230,7 @@ async def _write(tx: Transaction, control_no: int, day: str, verdicts: Mapping[i
             continue
         changed += 1
         gone += [(control_no, device_no, run.first_day) for run in old if run not in placed]
-        new += [
-            (device_no, control_no, run.first_day, run.last_day, *run.verdict) for run in placed if run not in old
-        ]
+        new += [(device_no, control_no, run.first_day, run.last_day, *run.verdict) for run in placed if run not in old]
     await tx.many("DELETE FROM muster_verdicts WHERE control_no = ? AND device_no = ? AND first_day = ?", gone)
     await tx.many(
         "INSERT INTO muster_verdicts (device_no, control_no, first_day, last_day, status, underlying_status, lapsed,"
@@ -251,4 +248,3 @@ def rule_version(catalog: Catalog, loaded: LoadedControl) -> str:
         parts.append(f"{platform} {query.name}@{query.version} {rule.quantifier} {rule.predicate}")
         parts.append(f"{rule.undecided} {rule.empty} {rule.confidence}")
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
-

@@ -6,7 +6,7 @@ behind the author's back; a row satisfies a predicate only if it IS TRUE, so nul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlglot
@@ -77,57 +77,66 @@ def compile_predicate(text: str, columns: Mapping[str, str]) -> Predicate:
     return Predicate(tree.sql("sqlite"), frozenset(read))
 
 
-def _kind(node: exp.Expression, columns: Mapping[str, str], read: set[str]) -> str:
+def _kind(node: exp.Expr, columns: Mapping[str, str], read: set[str]) -> str:
     """The kind of an expression; raises ``RuleError`` for what the language does not have."""
+    if isinstance(node, exp.Column):
+        return _column(node, columns, read)
+    if isinstance(node, exp.Literal):
+        return TEXT if node.is_string else _NUMBER
+    if isinstance(node, exp.Null):
+        return _NULL
+    if isinstance(node, exp.Paren):
+        return _kind(node.this, columns, read)
+    if isinstance(node, exp.Predicate | exp.Connector | exp.Not):
+        return _condition(node, columns, read)
+    return _function(node, columns, read)
+
+
+def _condition(node: exp.Expr, columns: Mapping[str, str], read: set[str]) -> str:
     match node:
-        case exp.Paren():
-            return _kind(node.this, columns, read)
         case exp.And() | exp.Or():
-            _expect(_BOOLEAN, node.left, columns, read)
-            _expect(_BOOLEAN, node.right, columns, read)
-            return _BOOLEAN
+            _expect(_BOOLEAN, [node.left, node.right], columns, read)
         case exp.Not():
-            _expect(_BOOLEAN, node.this, columns, read)
-            return _BOOLEAN
+            _expect(_BOOLEAN, [node.this], columns, read)
         case exp.Is():
-            _kind(node.this, columns, read)
             if not isinstance(node.expression, exp.Null):
                 raise RuleError(f"{node.sql()}: IS is for NULL only; compare with = and write NOT around it if needed")
-            return _BOOLEAN
+            _kind(node.this, columns, read)
         case exp.In():
             if not node.expressions:
                 raise RuleError(f"{node.sql()}: IN takes a list of values, not a SELECT")
-            return _alike(node, [node.this, *node.expressions], columns, read)
+            _alike(node, [node.this, *node.expressions], columns, read)
         case exp.Between():
-            return _alike(node, [node.this, node.args["low"], node.args["high"]], columns, read)
+            _alike(node, [node.this, node.args["low"], node.args["high"]], columns, read)
         case exp.EQ() | exp.NEQ() | exp.GT() | exp.GTE() | exp.LT() | exp.LTE():
-            return _alike(node, [node.left, node.right], columns, read)
+            _alike(node, [node.left, node.right], columns, read)
+        case _:
+            raise _unknown(node)
+    return _BOOLEAN
+
+
+def _function(node: exp.Expr, columns: Mapping[str, str], read: set[str]) -> str:
+    match node:
         case exp.Coalesce():
-            parts = [node.this, *node.expressions]
-            _alike(node, parts, columns, read)
-            return next((kind for part in parts if (kind := _kind(part, columns, read)) != _NULL), _NULL)
+            return _alike(node, [node.this, *node.expressions], columns, read)
         case exp.Length():
-            _expect(TEXT, node.this, columns, read)
+            _expect(TEXT, [node.this], columns, read)
             return _NUMBER
         case exp.Lower() | exp.Upper() | exp.Trim():
-            _expect(TEXT, node.this, columns, read)
+            _expect(TEXT, [node.this], columns, read)
             return TEXT
         case exp.Substring():
-            _expect(TEXT, node.this, columns, read)
-            for key in ("start", "length"):
-                if node.args.get(key) is not None:
-                    _expect(_NUMBER, node.args[key], columns, read)
+            _expect(TEXT, [node.this], columns, read)
+            _expect(_NUMBER, [part for key in ("start", "length") if (part := node.args.get(key))], columns, read)
             return TEXT
         case exp.Neg():
-            _expect(_NUMBER, node.this, columns, read)
+            _expect(_NUMBER, [node.this], columns, read)
             return _NUMBER
-        case exp.Null():
-            return _NULL
-        case exp.Literal():
-            return TEXT if node.is_string else _NUMBER
-        case exp.Column():
-            return _column(node, columns, read)
-    raise RuleError(f"{node.sql()}: {type(node).__name__.lower()} is not in the rule language")
+    raise _unknown(node)
+
+
+def _unknown(node: exp.Expr) -> RuleError:
+    return RuleError(f"{node.sql()}: {type(node).__name__.lower()} is not in the rule language")
 
 
 def _column(node: exp.Column, columns: Mapping[str, str], read: set[str]) -> str:
@@ -141,17 +150,16 @@ def _column(node: exp.Column, columns: Mapping[str, str], read: set[str]) -> str
     return _NUMBER if columns[name] in (BIGINT, DOUBLE) else TEXT
 
 
-def _expect(kind: str, node: exp.Expression, columns: Mapping[str, str], read: set[str]) -> None:
-    found = _kind(node, columns, read)
-    if found != kind:
-        raise RuleError(f"{node.sql()} is a {found}, where a {kind} is needed")
+def _expect(kind: str, parts: Sequence[exp.Expr], columns: Mapping[str, str], read: set[str]) -> None:
+    for part in parts:
+        found = _kind(part, columns, read)
+        if found != kind:
+            raise RuleError(f"{part.sql()} is a {found}, where a {kind} is needed")
 
 
-def _alike(
-    node: exp.Expression, parts: list[exp.Expression], columns: Mapping[str, str], read: set[str]
-) -> str:
+def _alike(node: exp.Expr, parts: Sequence[exp.Expr], columns: Mapping[str, str], read: set[str]) -> str:
+    """The one kind that all the parts have; null goes with every kind."""
     kinds = {_kind(part, columns, read) for part in parts} - {_NULL}
     if len(kinds) > 1 or _BOOLEAN in kinds:
         raise RuleError(f"{node.sql()} compares {' with '.join(sorted(kinds))}: both sides must be of one kind")
-    return _BOOLEAN
-
+    return kinds.pop() if kinds else _NULL

@@ -46,11 +46,11 @@ def _merged(parts: Iterable[VerdictRun]) -> list[VerdictRun]:
     merged: list[VerdictRun] = []
     for run in parts:
         previous = merged[-1] if merged else None
-        if previous and previous.last_day and previous.verdict == run.verdict:
-            if _shift(previous.last_day, 1) == run.first_day:
-                merged[-1] = previous._replace(last_day=run.last_day)
-                continue
-        merged.append(run)
+        follows = previous is not None and _shift(previous.last_day or "", 1) == run.first_day
+        if previous and follows and previous.verdict == run.verdict:
+            merged[-1] = previous._replace(last_day=run.last_day)
+        else:
+            merged.append(run)
     return merged
 
 

@@ -76,7 +76,8 @@ def evidence(table: QueryTable, rule: Rule, status: str) -> str:
     twice. Gives the query's columns.
     """
     if status == FAIL:
-        deciding = {"every": f"NOT {rule.undecided} AND NOT ({rule.holds})", "none": f"{rule.holds}", "any": "1 = 1"}[
+        decided = f"NOT {rule.undecided} AND "
+        deciding = {"every": f"{decided}NOT ({rule.holds})", "none": f"{decided}{rule.holds}", "any": "1 = 1"}[
             rule.quantifier
         ]
     elif status == "error":

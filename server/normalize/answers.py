@@ -40,9 +40,9 @@ def answers_of(lines: Iterable[ResultLine]) -> list[Answer]:
     for line in lines:
         name = parse_scheduled_name(clean_text(line.name.strip()))
         snapshot = line.kind.startswith("snapshot")
-        if line.kind == "snapshot":
-            # Two snapshots of one second are two answers, not one: the store picks.
-            key = (line.name, line.epoch, line.counter, line.unix_time, f"snapshot {len(runs)}")
+        if line.kind in ("snapshot", "diff"):
+            # The line is the whole run: a second one is a repetition, or for the store to choose between.
+            key = (line.name, line.epoch, line.counter, line.unix_time, f"{line.kind} {len(runs)}")
         else:
             key = (line.name, line.epoch, line.counter, line.unix_time, line.kind)
         run = runs.get(key)

@@ -64,9 +64,8 @@ async def apply_events(tx: Transaction, place: Place, answer: Answer, version: s
     await tx.many(
         place.table.insert_event,
         [
-            (place.device_no, digest_of((run + r.row.digest).encode()), r.ordinal, at, at, seq, seq, r.row.misfit)
-            + r.row.values
-            for r in bag_of(typed)
+            (place.device_no, digest_of(f"{run}{row.digest}".encode()), n, at, at, seq, seq, row.misfit, *row.values)
+            for n, row in ((entry.ordinal, entry.row) for entry in bag_of(typed))
         ],
     )
     await note(tx, place.device_no, place.table.name, Instant(at=at, status=OK, version=version), place.gap)
@@ -141,9 +140,7 @@ async def _touching(tx: Transaction, place: Place, at: str, until: str | None) -
     return [Interval((digest, ordinal), start, end) for digest, ordinal, start, end in found]
 
 
-async def _write(
-    tx: Transaction, place: Place, at: str, change: Plan, bag: Mapping[Identity, TypedRow | None]
-) -> None:
+async def _write(tx: Transaction, place: Place, at: str, change: Plan, bag: Mapping[Identity, TypedRow | None]) -> None:
     table, device_no, seq = place.table, place.device_no, await tx.seq()
     if change.close:
         await tx.many(table.close, [(at, seq, device_no, *interval.identity) for interval in change.close])
@@ -152,9 +149,7 @@ async def _write(
     if still:
         await tx.many(table.supersede_open, [(seq, device_no, *i.identity, i.valid_from) for i in still])
     if ended:
-        await tx.many(
-            table.supersede_closed, [(seq, device_no, *i.identity, i.valid_from, i.valid_to) for i in ended]
-        )
+        await tx.many(table.supersede_closed, [(seq, device_no, *i.identity, i.valid_from, i.valid_to) for i in ended])
     new: list[tuple[object, ...]] = []
     copies: list[tuple[object, ...]] = []
     for (digest, ordinal), valid_from, valid_to in change.insert:

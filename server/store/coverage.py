@@ -44,8 +44,9 @@ async def note(tx: Transaction, device_no: int, table: str, instant: Instant, ga
     if known and known[0] in (OK, INCOMPLETE) and instant.status not in (OK, INCOMPLETE):
         return
     await tx.run(
-        "INSERT INTO muster_instants (device_no, table_name, at, status, version, fingerprint) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (device_no, table_name, at) DO UPDATE SET status = excluded.status, version = excluded.version,"
+        "INSERT INTO muster_instants (device_no, table_name, at, status, version, fingerprint)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (device_no, table_name, at)"
+        " DO UPDATE SET status = excluded.status, version = excluded.version,"
         " fingerprint = excluded.fingerprint",
         (*key, instant.at, instant.status, instant.version, instant.fingerprint),
     )

@@ -13,18 +13,19 @@ LONGEST_COLUMN = 60
 RESERVED_TABLES = frozenset(
     "devices devices_history days coverage exemptions rejects status_logs posture posture_runs posture_totals".split()
 )
-OWN_COLUMNS = frozenset("device_id device_no valid_from valid_to opened_seq closed_seq _misfit".split())
+OWN_COLUMNS = frozenset(["device_id", "device_no", "valid_from", "valid_to", "opened_seq", "closed_seq", "_misfit"])
 
 # Words that SQLite or Postgres does not take as a bare table name.
 _RESERVED_WORDS = frozenset(
-    """add all alter analyse analyze and any array as asc asymmetric authorization autoincrement between binary both case
-    cast check collate collation column commit concurrently constraint create cross current_catalog current_date
-    current_role current_schema current_time current_timestamp current_user default deferrable delete desc distinct do
-    drop else end escape except exists false fetch for foreign freeze from full grant group having if ilike in index
-    initially inner insert intersect into is isnull join lateral leading left like limit localtime localtimestamp natural
-    not nothing notnull null offset on only or order outer overlaps placing primary references returning right select
-    session_user set similar some symmetric table tablesample then to trailing transaction true union unique update user
-    using values variadic verbose when where window with""".split()
+    """add all alter analyse analyze and any array as asc asymmetric authorization autoincrement between binary
+    both case cast check collate collation column commit concurrently constraint create cross current_catalog
+    current_date current_role current_schema current_time current_timestamp current_user default deferrable
+    delete desc distinct do drop else end escape except exists false fetch for foreign freeze from full grant
+    group having if ilike in index initially inner insert intersect into is isnull join lateral leading left
+    like limit localtime localtimestamp natural not nothing notnull null offset on only or order outer overlaps
+    placing primary references returning right select session_user set similar some symmetric table tablesample
+    then to trailing transaction true union unique update user using values variadic verbose when where window
+    with""".split()
 )
 _OTHER = re.compile(r"[^a-z0-9_]")
 

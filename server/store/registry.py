@@ -125,7 +125,8 @@ class Registry:
 
     async def _record(self, tx: Transaction, table: QueryTable, start: int) -> None:
         await tx.many(
-            "INSERT INTO muster_columns (table_name, position, name, sql_name, kind, volatile) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO muster_columns (table_name, position, name, sql_name, kind, volatile)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (table.name, position, column.name, column.sql_name, column.kind, int(column.volatile))
                 for position, column in enumerate(table.columns[start:], start)

@@ -193,7 +193,9 @@ class Store:
             reason = await self._apply(tx, device, answer, now)
             if reason:
                 sample = orjson.dumps([*answer.added, *answer.removed][:5], default=str)[:SAMPLE_CHARS]
-                done.rejected.append(BadLine(reason=reason, sample=sample.decode("utf-8", "replace"), name=answer.query))
+                done.rejected.append(
+                    BadLine(reason=reason, sample=sample.decode("utf-8", "replace"), name=answer.query)
+                )
             else:
                 done.answers += 1
         await self._keep_statuses(tx, device, statuses, now)
@@ -335,8 +337,8 @@ def shipped_queries(catalog: Catalog) -> dict[str, ShippedQuery]:
     """The catalog's queries by name. A table has the columns of all platforms, in the order they are first given."""
     intervals: dict[str, int] = {}
     for platform in PLATFORMS:
-        for name, (_, interval) in catalog.scheduled(platform).items():
-            intervals[name] = max(interval, intervals.get(name, 0))
+        for name, places in catalog.scheduled(platform).items():
+            intervals[name] = max(intervals.get(name, 0), *(interval for _, interval in places))
     shipped: dict[str, ShippedQuery] = {}
     for name in {name for name, _ in catalog.queries}:
         variants = {where: query for (other, where), query in catalog.queries.items() if other == name}

@@ -106,8 +106,8 @@ class QueryTable:
         return (
             f"INSERT INTO {self.rows_name} (device_no, muster_digest, muster_ordinal, valid_from, valid_to, opened_seq,"
             f" closed_seq, _misfit{names}) SELECT device_no, muster_digest, ?, ?, ?, ?, ?, _misfit{names}"
-            f" FROM {self.rows_name} WHERE device_no = ? AND muster_digest = ? ORDER BY opened_seq DESC, valid_from DESC"
-            " LIMIT 1"
+            f" FROM {self.rows_name} WHERE device_no = ? AND muster_digest = ?"
+            " ORDER BY opened_seq DESC, valid_from DESC LIMIT 1"
         )
 
     @cached_property

@@ -45,7 +45,9 @@ JSON_DEPTH = 1000
 
 ENDPOINTS: dict[str, Limit] = {
     "enroll": Limit(
-        body=1 * MIB, inflated=1 * MIB, reason="one row each of four small tables; anyone may call it, so it stays small"
+        body=1 * MIB,
+        inflated=1 * MIB,
+        reason="one row each of four small tables; anyone may call it",
     ),
     "config": Limit(body=64 * KIB, inflated=64 * KIB, reason="the body is a node key and nothing else"),
     "log": Limit(
@@ -59,5 +61,5 @@ ENDPOINTS: dict[str, Limit] = {
         body=128 * MIB, inflated=128 * MIB, reason="one uncompressed body with every finished query; 45 MB was seen"
     ),
     "carve/begin": Limit(body=64 * KIB, inflated=64 * KIB, reason="seven short values"),
-    "carve/block": Limit(body=16 * MIB, inflated=16 * MIB, reason="one base64 block; drained only, carves are not kept"),
+    "carve/block": Limit(body=16 * MIB, inflated=16 * MIB, reason="one base64 block; carves are not kept"),
 }

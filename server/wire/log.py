@@ -16,8 +16,8 @@ BAD_LINES_A_BODY = 100
 
 _SCALARS = (str, int, float, bool, type(None))
 _OWN_KEYS = frozenset(
-    "snapshot diffResults columns action name hostIdentifier calendarTime unixTime epoch counter numerics"
-    " logNumericsAsNumbers decorations hostname".split()
+    """snapshot diffResults columns action name hostIdentifier calendarTime unixTime epoch counter numerics
+    logNumericsAsNumbers decorations hostname""".split()
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,7 +57,7 @@ def _requests(name: str) -> Iterator[Recorded]:
         request = entry.get("request")
         if request is None:
             continue
-        endpoint = ENDPOINTS.get(request["path"].split("?")[0])
+        endpoint = ENDPOINTS.get(request.get("path", "").split("?")[0])
         text = request.get("body") or ""
         if endpoint is None or "<CUT " in text:
             continue
@@ -65,8 +66,10 @@ def _requests(name: str) -> Iterator[Recorded]:
 
 
 def log_lines(name: str) -> list[dict[str, Any]]:
-    """Every distinct result line of a session's readable /log bodies, once."""
-    seen: dict[str, dict[str, Any]] = {}
+    """Every result line of a session's /log bodies. Lines that came again in a later body are given once; equal lines
+    within one body are as many lines.
+    """
+    most: Counter[str] = Counter()
     for request in requests(name):
         if request.endpoint != "log":
             continue
@@ -76,12 +79,12 @@ def log_lines(name: str) -> list[dict[str, Any]]:
             body = json.loads(request.body.decode("utf-8", "replace"), strict=False)
         if body.get("log_type") != "result":
             continue
-        for line in body["data"]:
-            seen.setdefault(json.dumps(line, sort_keys=True), line)
-    return list(seen.values())
+        most |= Counter(json.dumps(line, sort_keys=True) for line in body["data"])
+    return [json.loads(line) for line in most.elements()]
 
 
 def final_snapshot(name: str, query: str) -> list[dict[str, str]]:
     """The rows of the newest snapshot of a query."""
     lines = [line for line in log_lines(name) if line["name"] == query and "snapshot" in line]
-    return max(lines, key=lambda line: line["unixTime"])["snapshot"]
+    rows: list[dict[str, str]] = max(lines, key=lambda line: int(line["unixTime"]))["snapshot"]
+    return rows

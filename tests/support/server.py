@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.client
 import json
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from server.drivers.sqlite_ask import SqliteAsker
 from tests.support import recorded
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,11 +37,11 @@ def muster(*arguments: str, cwd: Path | None = None, check: bool = True) -> subp
 
 
 def ask(database: str, statement: str) -> list[list[Any]]:
-    """The rows of a statement, through ``muster sql``."""
-    done = muster("sql", "--database", database, "--json", "--limit", "100000", statement)
-    answer = json.loads(done.stdout)
-    assert answer["truncated"] is False
-    return answer["rows"]
+    """The rows of a statement, guarded as ``muster sql`` guards it."""
+    asker = SqliteAsker(Path(database.removeprefix("sqlite:///")))
+    answer = asyncio.run(asker.ask(statement, limit=100_000, seconds=30))
+    assert answer.truncated is False
+    return answer.rows
 
 
 class Server:
@@ -48,8 +50,17 @@ class Server:
     def __init__(self, database: str, *options: str) -> None:
         self.database = database
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server.cli.main", "serve", "--database", database, "--listen", "127.0.0.1:0"]
-            + list(options),
+            [
+                sys.executable,
+                "-m",
+                "server.cli.main",
+                "serve",
+                "--database",
+                database,
+                "--listen",
+                "127.0.0.1:0",
+                *options,
+            ],
             cwd=ROOT,
             env=_environment(),
             stdout=subprocess.PIPE,
@@ -64,6 +75,7 @@ class Server:
                 address = line.split()[-1]
                 self.port = int(address.rpartition(":")[2])
                 return
+        self._end()
         raise AssertionError(f"the server did not start:\n{''.join(self.output)}")
 
     def kill(self) -> None:

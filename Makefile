@@ -1,0 +1,33 @@
+# Everything a newcomer needs is here: 'make demo' to look at it, 'make test' to change it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo serve test test-all lint bench clean
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,dev]'
+	@touch $(READY)
+
+demo: $(READY)  ## a whole fleet on this machine, and the console to look at it
+	$(BIN)/muster demo
+
+test: $(READY)  ## lint, types, import rule and every test that takes seconds
+	$(BIN)/python -m tests.support.browser
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(READY)  ## the long ones too
+	$(BIN)/python -m tests.support.browser
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## what the tests check of the code itself, mended where it can be
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

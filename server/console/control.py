@@ -1,0 +1,130 @@
+"""The page of one control: what it asks for, how it stands, and every device by status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from server.catalog.catalog import LoadedControl
+from server.console.evidence import Evidence, find_evidence
+from server.console.history import ControlHistory, ShownDay, asked_day, histories, shown_day
+from server.console.keys import CONSOLE, render
+from server.console.paging import Page, page_of
+from server.evaluate.judge import rule_version
+from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, STATUSES
+from server.store.driver import Transaction
+from server.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedDevice:
+    """A device with the status that is listed."""
+
+    device_no: int
+    device_id: str
+    hostname: str
+    platform: str
+    since_day: str
+    underlying_status: str
+    lapsed: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """Why a device is left out for now, and until when."""
+
+    last_day: str
+    reason: str
+    approved_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of the devices that have a status on a day."""
+
+    status: str
+    page: Page
+    devices: Sequence[JudgedDevice]
+    evidence: Mapping[int, Evidence]
+    exemptions: Mapping[int, Exemption]
+    other_rule: bool
+    """The day was judged by another version of the rule than the one whose rows are shown."""
+
+
+async def show(request: web.Request) -> web.Response:
+    """``GET /controls/{control}``."""
+    store, control = request.app[CONSOLE].store, request.match_info["control"]
+    status, asked = request.query.get("status", FAIL), asked_day(request)
+    if status not in STATUSES:
+        raise web.HTTPBadRequest(reason=f"A status is one of {', '.join(STATUSES)}.")
+    loaded, page = store.catalog.controls.get(control), page_of(request.query)
+
+    async def read(tx: Transaction) -> tuple[ShownDay | None, ControlHistory | None, Listing | None]:
+        shown = await shown_day(tx, asked)
+        number = await tx.row("SELECT control_no FROM muster_controls WHERE control = ?", (control,))
+        history = (await histories(tx, shown.day, number[0])).get(number[0]) if shown and number else None
+        listing = None
+        if shown and history and history.latest.tally:
+            listing = await _listing(tx, store, loaded, history, shown, status, page)
+        return shown, history, listing
+
+    shown, history, listing = await store.read(read)
+    if loaded is None and history is None:
+        raise web.HTTPNotFound(reason=f"There is no control {control!r}.")
+    title = loaded.control.title if loaded else history.title if history else control
+    return render(
+        request, "control.html", control=control, title=title, loaded=loaded, shown=shown, history=history,
+        listing=listing, status=status,
+    )  # fmt: skip
+
+
+async def _listing(
+    tx: Transaction,
+    store: Store,
+    loaded: LoadedControl | None,
+    history: ControlHistory,
+    shown: ShownDay,
+    status: str,
+    page: Page,
+) -> Listing:
+    page, rows = page.cut(
+        await tx.rows(
+            "SELECT d.device_no, d.device_id, d.hostname, d.platform, v.first_day, v.underlying_status, v.lapsed,"
+            " v.reason FROM muster_verdicts v JOIN muster_devices d ON d.device_no = v.device_no"
+            " WHERE v.control_no = ? AND v.status = ? AND v.first_day <= ? AND (v.last_day IS NULL OR v.last_day >= ?)"
+            " ORDER BY v.first_day DESC, d.hostname, d.device_id LIMIT ? OFFSET ?",
+            (history.control_no, status, shown.day, shown.day, page.size + 1, page.offset),
+        )
+    )
+    devices = [JudgedDevice(*row) for row in rows]
+    evidence: dict[int, Evidence] = {}
+    if loaded and status in (FAIL, ERROR):
+        decided = [(d.device_no, d.platform) for d in devices if status == FAIL or d.reason == "undecided"]
+        evidence = await find_evidence(tx, loaded, status, decided, shown.ends_at, await store.tables(tx))
+    return Listing(
+        status=status,
+        page=page,
+        devices=devices,
+        evidence=evidence,
+        exemptions=await _exemptions(tx, history.control, shown.day) if status == EXEMPT else {},
+        other_rule=bool(evidence) and await _other_rule(tx, store, loaded, history.control_no, shown.day),
+    )
+
+
+async def _exemptions(tx: Transaction, control: str, day: str) -> dict[int, Exemption]:
+    rows = await tx.rows(
+        "SELECT device_no, last_day, reason, approved_by FROM muster_exemptions"
+        " WHERE control = ? AND first_day <= ? AND last_day >= ? ORDER BY last_day",
+        (control, day, day),
+    )
+    return {row[0]: Exemption(*row[1:]) for row in rows}
+
+
+async def _other_rule(tx: Transaction, store: Store, loaded: LoadedControl | None, control_no: int, day: str) -> bool:
+    used = await tx.row(
+        "SELECT rule_version FROM muster_evaluation WHERE control_no = ? AND day = ?", (control_no, day)
+    )
+    return bool(used and loaded and used[0] != rule_version(store.catalog, loaded))

@@ -1,0 +1,134 @@
+"""The page of one device: what it is, how it fares, and what it last answered. Its owner may see all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from server.console.history import ShownDay, asked_day, judged_days, shown_day
+from server.console.keys import CONSOLE, render
+from server.console.strips import DayOfDevice, DeviceRun, device_days, window
+from server.console.tally import Tally
+from server.store.driver import Transaction
+
+REJECTS_SHOWN = 5
+_IDENTITY = (
+    "device_no, device_id, hostname, hardware_uuid, serial, platform, os_name, os_version, osquery_version, owner,"
+    " tags, in_scope_from, enrolled_at, last_seen_at, retired_at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOfDevice:
+    """A control of this device and its last days."""
+
+    control: str
+    title: str
+    days: Sequence[DayOfDevice]
+
+    @property
+    def latest(self) -> DeviceRun | None:
+        """The verdict of the day that is shown."""
+        return self.days[-1].run
+
+
+@dataclass(frozen=True, slots=True)
+class LastAnswer:
+    """The newest stretch in which the device said something of a query."""
+
+    query: str
+    last_at: str
+    status: str
+    basis: str
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePage:
+    """Everything the page of a device shows."""
+
+    identity: dict[str, Any]
+    shown: ShownDay | None
+    controls: Sequence[ControlOfDevice]
+    answers: Sequence[LastAnswer]
+    rejects: Sequence[dict[str, Any]]
+    rejects_count: int
+
+    @property
+    def tally(self) -> Tally:
+        """This device's controls by status."""
+        counts: dict[str, int] = {}
+        for control in self.controls:
+            if control.latest:
+                counts[control.latest.status] = counts.get(control.latest.status, 0) + 1
+        return Tally(counts)
+
+
+async def show(request: web.Request) -> web.Response:
+    """``GET /devices/{device_id}``."""
+    device_id, asked = request.match_info["device_id"], asked_day(request)
+
+    async def read(tx: Transaction) -> DevicePage:
+        identity = await identity_of(tx, device_id)
+        shown = await shown_day(tx, asked)
+        number = identity["device_no"]
+        counted = await tx.row("SELECT COUNT(*) FROM rejects WHERE device_id = ?", (device_id,))
+        return DevicePage(
+            identity=identity,
+            shown=shown,
+            controls=await _controls(tx, number, shown) if shown else [],
+            answers=await _answers(tx, number),
+            rejects=await _rejects(tx, device_id),
+            rejects_count=int(counted[0]) if counted else 0,
+        )
+
+    return render(request, "device.html", found=await request.app[CONSOLE].store.read(read))
+
+
+async def identity_of(tx: Transaction, device_id: str) -> dict[str, Any]:
+    """Who a device is. Raises ``HTTPNotFound``."""
+    columns, rows = await tx.select(f"SELECT {_IDENTITY} FROM muster_devices WHERE device_id = ?", (device_id,))
+    if not rows:
+        raise web.HTTPNotFound(reason=f"There is no device {device_id!r}.")
+    return dict(zip(columns, rows[0], strict=True))
+
+
+async def _controls(tx: Transaction, device_no: int, shown: ShownDay) -> list[ControlOfDevice]:
+    days = window(shown.day)
+    judged = await judged_days(tx, days)
+    runs: dict[tuple[str, str, int], list[DeviceRun]] = {}
+    for control, title, number, *run in await tx.rows(
+        "SELECT c.control, c.title, c.control_no, v.first_day, v.last_day, v.status, v.underlying_status, v.lapsed,"
+        " v.reason FROM muster_verdicts v JOIN muster_controls c ON c.control_no = v.control_no"
+        " WHERE v.device_no = ? AND v.first_day <= ? AND (v.last_day IS NULL OR v.last_day >= ?)"
+        " ORDER BY c.title, c.control, v.first_day",
+        (device_no, shown.day, days[0]),
+    ):
+        runs.setdefault((control, title, number), []).append(DeviceRun(*run))
+    return [
+        ControlOfDevice(control, title, device_days(found, days, judged.get(number, set())))
+        for (control, title, number), found in runs.items()
+    ]
+
+
+async def _answers(tx: Transaction, device_no: int) -> list[LastAnswer]:
+    rows = await tx.rows(
+        "SELECT q.query, c.last_at, c.status, c.basis, c.message FROM muster_coverage c"
+        " JOIN muster_queries q ON q.table_name = c.table_name"
+        " WHERE c.device_no = ? AND c.first_at = (SELECT MAX(l.first_at) FROM muster_coverage l"
+        " WHERE l.device_no = c.device_no AND l.table_name = c.table_name) ORDER BY q.query",
+        (device_no,),
+    )
+    return [LastAnswer(*row) for row in rows]
+
+
+async def _rejects(tx: Transaction, device_id: str) -> list[dict[str, Any]]:
+    columns, rows = await tx.select(
+        "SELECT rejected_at, query, reason FROM rejects WHERE device_id = ? ORDER BY rejected_at DESC, query, reason"
+        " LIMIT ?",
+        (device_id, REJECTS_SHOWN),
+    )
+    return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -1,0 +1,120 @@
+"""Reading posture by day: which days there are, and how many devices had which status on each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from aiohttp import web
+
+from server.console.strips import CountedRun, DayOfControl, totals_by_day, window
+from server.store.driver import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDay:
+    """The day a page is about, and its neighbours where they have been judged."""
+
+    day: str
+    ends_at: str
+    zone: str
+    provisional: bool
+    previous: str | None
+    following: str | None
+    newest: str
+
+    @property
+    def yesterday(self) -> str:
+        """The calendar day before."""
+        return (date.fromisoformat(self.day) - timedelta(days=1)).isoformat()
+
+    @property
+    def chosen(self) -> str | None:
+        """The day to keep in links: none while it is the newest, so that they stay current."""
+        return None if self.day == self.newest else self.day
+
+
+@dataclass(frozen=True, slots=True)
+class ControlHistory:
+    """A control and its last days."""
+
+    control_no: int
+    control: str
+    title: str
+    severity: str
+    days: Sequence[DayOfControl]
+
+    @property
+    def latest(self) -> DayOfControl:
+        """The day that is shown, the last of them."""
+        return self.days[-1]
+
+
+def asked_day(request: web.Request) -> str | None:
+    """The ``day`` a request names. Raises ``HTTPBadRequest`` for one that is none."""
+    text = request.query.get("day", "")
+    try:
+        return date.fromisoformat(text).isoformat() if text else None
+    except ValueError as error:
+        raise web.HTTPBadRequest(reason="A day is written YYYY-MM-DD.") from error
+
+
+async def shown_day(tx: Transaction, asked: str | None) -> ShownDay | None:
+    """The asked day, or the newest; None where nothing was ever judged. Raises ``HTTPNotFound`` for an unknown day."""
+    newest = await tx.row("SELECT MAX(day), MIN(day) FROM days")
+    if newest is None or newest[0] is None:
+        return None
+    day = asked or newest[0]
+    found = await tx.row("SELECT ends_at, zone, state FROM days WHERE day = ?", (day,))
+    if found is None:
+        raise web.HTTPNotFound(reason=f"{day} was not judged: there are verdicts from {newest[1]} to {newest[0]}.")
+    before = await tx.row("SELECT MAX(day) FROM days WHERE day < ?", (day,))
+    after = await tx.row("SELECT MIN(day) FROM days WHERE day > ?", (day,))
+    return ShownDay(
+        day=day,
+        ends_at=found[0],
+        zone=found[1],
+        provisional=found[2] == "open",
+        previous=before[0] if before else None,
+        following=after[0] if after else None,
+        newest=newest[0],
+    )
+
+
+_RUNS = """
+SELECT control_no, status, CASE WHEN first_day < ? THEN ? ELSE first_day END, last_day, COUNT(*)
+  FROM muster_verdicts
+ WHERE first_day <= ? AND (last_day IS NULL OR last_day >= ?){only}
+ GROUP BY 1, 2, 3, 4
+"""
+"""Runs that touch a period, counted: one pass over the verdicts, whatever the number of days.
+
+The view ``posture_totals`` answers the same for one day, but visits every verdict once for each day it is asked for.
+"""
+
+
+async def histories(tx: Transaction, day: str, control_no: int | None = None) -> dict[int, ControlHistory]:
+    """Every control, or the one, with its tallies of the days that end with ``day``."""
+    days = window(day)
+    only, number = ("", ()) if control_no is None else (" AND control_no = ?", (control_no,))
+    parameters = (days[0], days[0], day, days[0], *number)
+    runs = [CountedRun(*row) for row in await tx.rows(_RUNS.format(only=only), parameters)]
+    judged = await judged_days(tx, days)
+    named = await tx.rows("SELECT control_no, control, title, severity FROM muster_controls ORDER BY title, control")
+    by_control = totals_by_day(runs, days, judged)
+    return {
+        row[0]: ControlHistory(row[0], row[1], row[2], row[3], by_control[row[0]])
+        for row in named
+        if row[0] in judged and control_no in (None, row[0])
+    }
+
+
+async def judged_days(tx: Transaction, days: Sequence[str]) -> Mapping[int, set[str]]:
+    """On which of the days each control was judged, by control number."""
+    judged: dict[int, set[str]] = {}
+    for control_no, day in await tx.rows(
+        "SELECT control_no, day FROM muster_evaluation WHERE day >= ? AND day <= ?", (days[0], days[-1])
+    ):
+        judged.setdefault(control_no, set()).add(day)
+    return judged

@@ -1,0 +1,79 @@
+"""How the console puts things: statuses, reasons, days and how long ago something was. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from server.evaluate.verdicts import REASONS
+from server.normalize.times import FORMAT, unix
+
+LABELS = {
+    "pass": "Pass",
+    "fail": "Fail",
+    "stale": "Stale",
+    "no_data": "No data",
+    "error": "Error",
+    "not_applicable": "Not applicable",
+    "exempt": "Exempt",
+}
+MEANINGS = {
+    "pass": "seen on that day, and the rule holds",
+    "fail": "seen on that day, and the rule does not hold",
+    "stale": "answered once, but not recently enough for this day",
+    "no_data": "never answered",
+    "error": "the query failed on the device, or its answer does not decide",
+    "not_applicable": "the control is not for this device, or it was not in scope yet",
+    "exempt": "an exemption is in force",
+}
+PLATFORMS = {"darwin": "macOS", "windows": "Windows", "linux": "Linux"}
+COVERAGE = {
+    "ok": "Answered",
+    "error": "The query failed",
+    "incomplete": "A part is missing",
+    "denylisted": "Denylisted by osquery",
+}
+_UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60))
+
+
+def reason_text(reason: str | None) -> str:
+    """A verdict's reason as a sentence; one this version does not know is shown as it is stored."""
+    text = REASONS.get(reason, reason) if reason else ""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def platform_name(platform: str) -> str:
+    """What people call a platform."""
+    return PLATFORMS.get(platform, platform or "Unknown platform")
+
+
+def long_day(day: str) -> str:
+    """``2026-11-22`` as ``Sunday 22 November 2026``."""
+    value = date.fromisoformat(day)
+    return f"{value:%A} {value.day} {value:%B %Y}"
+
+
+def short_day(day: str) -> str:
+    """``2026-11-22`` as ``22 Nov``."""
+    value = date.fromisoformat(day)
+    return f"{value.day} {value:%b}"
+
+
+def moment(text: str) -> str:
+    """A stored time for people, still in UTC: ``22 Nov 2026, 22:34``."""
+    value = datetime.strptime(text, FORMAT).replace(tzinfo=UTC)
+    return f"{value.day} {value:%b %Y, %H:%M}"
+
+
+def ago(text: str, now: float) -> str:
+    """How long ago a stored time was, in its largest unit."""
+    seconds = now - unix(text)
+    for name, size in _UNITS:
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count:,} {name}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A count with its noun."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -1,0 +1,180 @@
+"""The commands as a user meets them: what they print, how they end, and where options come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Peer, Server, ask, muster, serving, snapshot_line
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 't.db'}"
+    muster("init", "--database", url)
+    return url
+
+
+def test_init_prints_what_is_needed_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 't.db'}"
+    made = json.loads(muster("init", "--database", url, "--json").stdout)
+    assert set(made) == {"admin_token", "enroll_secret"}
+    again = muster("init", "--database", url, check=False)
+    assert again.returncode == 1
+    assert "initialised already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["sql", "SELECT 1"], 4, "muster init"),
+        (["serve"], 4, "muster init"),
+        (["evaluate", "--day", "2026-01-01"], 4, "muster init"),
+        (["migrate"], 4, "muster init"),
+        (["evaluate", "--day", "yesterday"], 2, "does not match"),
+        (["evaluate"], 2, "--day"),
+        (["evaluate", "--from", "2026-01-01"], 2, "--from and --to"),
+        (["init", "--zone", "Mars/Olympus"], 2, "time zone"),
+        (["serve", "--listen", "nowhere"], 2, "HOST:PORT"),
+        (["packs", "check", "--packs", "tests/unit"], 3, "no packs here"),
+        (["nope"], 2, "No such command"),
+    ],
+)
+def test_how_commands_end(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+    where = [] if arguments[0] in ("packs", "nope") else ["--database", f"sqlite:///{tmp_path / 'none.db'}"]
+    done = muster(*arguments, *where, check=False)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://x", "mysql://x", "sqlite:///", "x.db", "sqlite:///:memory:", "postgresql://x"]
+)
+def test_database_urls_that_are_none(url: str) -> None:
+    done = muster("sql", "--database", url, "SELECT 1", check=False)
+    assert done.returncode == 2
+    assert "sqlite:///PATH" in done.stderr
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "t.db").write_text("not a database, but long enough to be taken for one" * 100)
+    done = muster("sql", "--database", f"sqlite:///{tmp_path / 't.db'}", "SELECT 1", check=False)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+
+
+def test_a_newer_database_is_refused(database: str) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(database.removeprefix("sqlite:///"))
+    connection.execute("INSERT INTO muster_migrations VALUES (9999, 'the_future', 'x', 'x')")
+    connection.commit()
+    connection.close()
+    done = muster("sql", "--database", database, "SELECT 1", check=False)
+    assert done.returncode == 4
+    assert "newer version" in done.stderr
+
+
+def test_periods_that_cannot_be_judged(database: str) -> None:
+    future = muster("evaluate", "--database", database, "--day", "2999-01-01", check=False)
+    assert future.returncode == 1
+    assert "in the future" in future.stderr
+    backward = muster("evaluate", "--database", database, "--from", "2026-02-02", "--to", "2026-02-01", check=False)
+    assert backward.returncode == 1
+    assert "before it begins" in backward.stderr
+
+
+def test_an_empty_fleet_is_judged_too(database: str) -> None:
+    judged = json.loads(muster("evaluate", "--database", database, "--day", "2026-01-01", "--json").stdout)
+    assert judged
+    assert all(entry["totals"] == {} for entry in judged)
+
+
+def test_where_options_come_from(tmp_path: Path, database: str) -> None:
+    (tmp_path / "muster.toml").write_text(f'database = "{database}"\n[sql]\nlimit = 1\n')
+    two_rows = "SELECT 1 UNION SELECT 2"
+
+    def rows(*arguments: str, **environment: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-m", "server.cli.main", "sql", "--json", *arguments, two_rows],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent), **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return len(json.loads(done.stdout)["rows"])
+
+    assert rows() == 1
+    assert rows("--limit", "2") == 2
+    assert rows(MUSTER_DATABASE=database) == 1
+
+
+def test_ingest_a_results_log_twice(tmp_path: Path, database: str) -> None:
+    now = int(time.time())
+    lines = [snapshot_line("users", now, [{"uid": "0", "username": "root"}]), {"junk": 1}]
+    log = tmp_path / "osqueryd.results.log"
+    log.write_bytes(b"\n".join(json.dumps(line).encode() for line in lines) + b"\nnot json\n\n")
+    first = json.loads(muster("ingest", str(log), "--database", database, "--json").stdout)
+    assert first == {"devices": 1, "answers": 1, "rejected": 2}
+    muster("ingest", str(log), "--database", database)
+    assert ask(database, "SELECT hostname, uid, username FROM users") == [["made-up", 0, "root"]]
+    assert ask(database, "SELECT COUNT(*) FROM users_history") == [[1]]
+
+
+def test_an_exemption_shows_the_status_below_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as (server, made):
+        Peer(server, made["enroll_secret"]).enroll(system_info={"uuid": "u", "hostname": "h"})
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        muster("evaluate", "--database", server.database, "--day", day)
+        device = ask(server.database, "SELECT device_id FROM devices")[0][0]
+        grant = ("exempt", "grant", device, "osquery-current", "--until", "2999-01-01", "--reason", "lab", "--database",
+                 server.database, "--requested-by", "ann")  # fmt: skip
+        assert muster(*grant, "--approved-by", "Ann", check=False).returncode == 2
+        muster(*grant, "--approved-by", "bob")
+        muster("evaluate", "--database", server.database, "--day", day)
+        found = ask(server.database, "SELECT status, underlying_status FROM posture WHERE control = 'osquery-current'")
+        assert found == [["exempt", "no_data"]]
+
+
+def test_one_server_a_file(tmp_path: Path) -> None:
+    with serving(tmp_path) as (server, _):
+        second = muster("serve", "--database", server.database, "--listen", "127.0.0.1:0", check=False)
+        assert second.returncode == 4
+        assert "Another" in second.stderr
+
+
+def test_a_port_in_use_is_said(tmp_path: Path, database: str) -> None:
+    (tmp_path / "other").mkdir()
+    with serving(tmp_path / "other") as (server, _):
+        done = muster("serve", "--database", database, "--listen", f"127.0.0.1:{server.port}", check=False)
+        assert done.returncode == 1
+        assert "cannot listen" in done.stderr
+
+
+def test_days_missed_while_no_server_ran_are_judged_at_start(tmp_path: Path) -> None:
+    day = 86_400
+    now = int(time.time())
+    with serving(tmp_path) as (server, made):
+        peer = Peer(server, made["enroll_secret"])
+        peer.enroll(system_info={"uuid": "u", "hostname": "h"})
+        for age in (3, 2):
+            peer.snapshot("users", now - age * day, [row("root", "0")])
+    database = server.database
+    assert ask(database, "SELECT COUNT(*) FROM posture WHERE provisional = 0") == [[0]]
+    again = Server(database, "--max-age-days", "36500")
+    assert again.stop() == 0
+    control = "only-root-has-uid-0"
+    days = ask(database, f"SELECT status FROM posture WHERE control = '{control}' AND provisional = 0 ORDER BY day")
+    assert days == [["pass"], ["pass"], ["stale"]]
+
+
+def row(username: str, uid: str) -> dict[str, str]:
+    return {"uid": uid, "gid": uid, "username": username, "description": "", "directory": "/", "shell": "/bin/sh"}

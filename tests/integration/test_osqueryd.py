@@ -1,0 +1,118 @@
+"""A real osqueryd, enrolled over TLS against a real server. Runs where MUSTER_OSQUERYD names one."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.support.server import Server, ask, muster
+
+OSQUERYD = os.environ.get("MUSTER_OSQUERYD", "")
+SECONDS = int(os.environ.get("MUSTER_OSQUERYD_SECONDS", "60"))
+
+pytestmark = pytest.mark.skipif(not OSQUERYD, reason="MUSTER_OSQUERYD names no osqueryd")
+
+
+@pytest.mark.timeout(SECONDS + 180)
+def test_a_real_agent_enrols_and_fills_the_tables(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    database = f"sqlite:///{tmp_path / 't.db'}"
+    made = json.loads(muster("init", "--database", database, "--json").stdout)
+    server = Server(database, "--tls-cert", str(certificate), "--tls-key", str(key))
+    (tmp_path / "secret").write_text(made["enroll_secret"] + "\n")
+    log = (tmp_path / "osqueryd.log").open("w")
+    flags = {
+        "tls_hostname": f"127.0.0.1:{server.port}",
+        "tls_server_certs": certificate,
+        "enroll_secret_path": tmp_path / "secret",
+        "enroll_tls_endpoint": "/api/osquery/enroll",
+        "config_plugin": "tls",
+        "config_tls_endpoint": "/api/osquery/config",
+        "config_refresh": 10,
+        "logger_plugin": "tls",
+        "logger_tls_endpoint": "/api/osquery/log",
+        "disable_distributed": "false",
+        "distributed_plugin": "tls",
+        "distributed_tls_read_endpoint": "/api/osquery/distributed/read",
+        "distributed_tls_write_endpoint": "/api/osquery/distributed/write",
+        "database_path": tmp_path / "osquery.db",
+        "pidfile": tmp_path / "osquery.pid",
+        "extensions_socket": tmp_path / "osquery.em",
+    }
+    agent = subprocess.Popen(
+        [OSQUERYD, "--flagfile=/dev/null", "--force", "--disable_watchdog"]
+        + [f"--{name}={value}" for name, value in flags.items()],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+    )
+    try:
+        wait_for(lambda: ask(database, "SELECT 1 FROM devices") == [[1]], 60)
+        judged = "SELECT COUNT(DISTINCT query) FROM coverage WHERE status = 'ok'"
+        wait_for(lambda: ask(database, judged)[0][0] >= 5, 60)
+        time.sleep(max(0, SECONDS - 30))  # how long the agent is watched is what the caller asked for
+        assert agent.poll() is None, (tmp_path / "osqueryd.log").read_text()[-3000:]
+    finally:
+        agent.terminate()
+        agent.wait(timeout=30)
+        log.close()
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    muster("evaluate", "--database", database, "--day", day)
+    verdicts = dict(ask(database, "SELECT control, status FROM posture"))
+    assert verdicts["release-supported"] == "pass"
+    assert verdicts["only-root-has-uid-0"] == "pass"
+    assert verdicts["osquery-current"] == "pass"
+    assert set(verdicts.values()) <= {"pass", "fail"}, verdicts
+    assert ask(database, "SELECT COUNT(*) > 5 FROM users") == [[1]]
+    assert ask(database, "SELECT * FROM rejects") == []
+    assert ask(database, "SELECT message FROM status_logs WHERE severity >= 2") == []
+    assert server.stop() == 0
+    assert not [line for line in server.output if "ERROR" in line or "Traceback" in line], server.output
+    errors = [line for line in (tmp_path / "osqueryd.log").read_text().splitlines() if line.startswith("E")]
+    assert not errors, errors
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.5)
+
+
+def self_signed(directory: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = directory / "server.crt", directory / "server.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return paths

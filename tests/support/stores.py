@@ -1,0 +1,72 @@
+"""A store in this process, on a database file of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from server.app import opened_database, shipped_packs
+from server.catalog.catalog import Catalog, load_catalog
+from server.normalize.devices import DeviceFacts
+from server.store.devices import Device, find_or_add
+from server.store.driver import Transaction
+from server.store.migrate import migrate
+from server.store.store import Store
+
+SINCE_1970 = 36_500
+
+
+@asynccontextmanager
+async def open_store(
+    directory: Path, catalog: Catalog | None = None, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Store]:
+    """A migrated store in ``directory`` that believes any past time."""
+    async with opened_database(f"sqlite:///{directory / 'store.db'}", create=True) as database:
+        await migrate(database.driver, clock())
+        chosen = catalog or load_catalog(shipped_packs())
+        store = Store(database.driver, chosen, max_age_days=SINCE_1970, clock=clock)
+        await store.ship()
+        yield store
+
+
+async def add_device(store: Store, name: str, platform: str = "linux") -> Device:
+    """A device as an enrolment would make it."""
+    facts = DeviceFacts(
+        hostname=name,
+        hardware_uuid=f"uuid-of-{name}",
+        serial="",
+        platform=platform,
+        os_name="",
+        os_version="",
+        osquery_version="5.23.0",
+    )
+
+    async def work(tx: Transaction) -> Device:
+        device_no = await find_or_add(tx, facts, store.clock())
+        found = await tx.row("SELECT device_id FROM devices WHERE hostname = ?", (name,))
+        assert found is not None
+        return Device(device_no, found[0], platform)
+
+    return await store.write(work)
+
+
+async def rows(store: Store, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The rows of a statement over anything, internal tables too."""
+    return await store.read(lambda tx: tx.rows(sql, parameters))
+
+
+NOT_COMPARED = {"opened_seq", "closed_seq", "muster_superseded_seq"}
+
+
+async def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything the database tells its users, and what it keeps to go on from; sorted, without commit sequences."""
+    dump: dict[str, list[tuple[Any, ...]]] = {}
+    names = await rows(store, "SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY name")
+    for (name,) in [*names, ("muster_instants",), ("muster_runs_received",)]:
+        columns, found = await store.read(lambda tx, name=name: tx.select(f'SELECT * FROM "{name}"'))  # type: ignore[misc]
+        kept = [position for position, column in enumerate(columns) if column not in NOT_COMPARED]
+        dump[name] = sorted((tuple(row[position] for position in kept) for row in found), key=repr)
+    return dump

@@ -1,0 +1,66 @@
+"""Names in SQL, and calendar days with daylight saving."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.evaluate.days import day_of, today
+from server.store.names import column_name, table_name
+
+
+@pytest.mark.parametrize(
+    ("query", "table"),
+    [("users", "users"), ("linux_pack/mounts", "linux_pack_mounts"), ("Größe", "gr__e"), ("A B", "a_b")],
+)
+def test_plain_table_names(query: str, table: str) -> None:
+    assert table_name(query, ()) == table
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["devices", "posture", "select", "muster_tokens", "users_history", "live_7", "x" * 200, "9lives", "___", "é"],
+)
+def test_names_that_are_not_free_get_a_hash(query: str) -> None:
+    name = table_name(query, ())
+    assert name != query
+    assert len(name.encode()) <= 60
+    assert not name.startswith(("muster_", "sqlite_"))
+
+
+@given(st.lists(st.text(min_size=1, max_size=80), unique=True, max_size=20))
+def test_no_two_queries_share_a_table(queries: list[str]) -> None:
+    taken: set[str] = set()
+    for query in queries:
+        name = table_name(query, taken)
+        assert name not in taken
+        taken.add(name)
+
+
+@given(st.lists(st.text(min_size=0, max_size=80), unique=True, max_size=20))
+def test_no_two_columns_share_a_name(columns: list[str]) -> None:
+    taken: set[str] = set()
+    for column in columns:
+        name = column_name(column, taken)
+        assert name not in taken
+        assert len(name.encode()) <= 63
+        taken.add(name)
+
+
+def test_a_column_never_hides_ours() -> None:
+    assert column_name("device_id", ()) == "device_id_"
+    assert column_name("valid_from", ()) == "valid_from_"
+    assert column_name("muster_digest", ()).startswith("muster_digest_")
+
+
+def test_days_have_23_24_and_25_hours() -> None:
+    spring, autumn = day_of(date(2026, 3, 29), "Europe/Berlin"), day_of(date(2026, 10, 25), "Europe/Berlin")
+    assert (spring.starts_at, spring.ends_at) == ("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z")
+    assert (autumn.starts_at, autumn.ends_at) == ("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z")
+
+
+def test_today_is_the_zones() -> None:
+    noon_utc = 1_774_785_600  # 2026-03-29T12:00:00Z
+    assert today(noon_utc, "UTC") == date(2026, 3, 29)
+    assert today(noon_utc, "Pacific/Kiritimati") == date(2026, 3, 30)
