@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 15
 PROVISIONAL_SECONDS = 60
+CATCH_UP_DAYS = 90
+"""How far back days are judged by themselves: as far as answers are taken by default."""
 
 
 class Worker:
@@ -30,6 +32,7 @@ class Worker:
         self._store = store
         self._presence = presence
         self._scheduler = AsyncIOScheduler()
+        self._judged: tuple[date, int, int] | None = None
 
     async def start(self) -> None:
         """Judge the days that ended while no server ran, then begin the schedule."""
@@ -65,10 +68,14 @@ class Worker:
             log.info("judged %s", day)
 
     async def judge_today(self) -> None:
-        """Judge the running day as it stands."""
+        """Judge the running day as it stands, unless nothing has come since the last time."""
         day = today(self._store.clock(), await self._store.read(fleet_zone))
+        state = (day, self._store.ingested, self._store.driver.generation)
+        if state == self._judged:
+            return
         try:
             await evaluate(self._store, day, day)
+            self._judged = state
         except StoreError as error:
             log.error("judging today failed, it will be tried again: %s", error)
 
@@ -93,7 +100,8 @@ async def due_days(store: Store) -> list[date]:
     first, zone, closed = await store.read(work)
     if first is None:
         return []
-    now, day, due = store.clock(), today(unix(first), zone), []
+    now, due = store.clock(), []
+    day = max(today(unix(first), zone), today(now, zone) - timedelta(days=CATCH_UP_DAYS))
     while unix(day_of(day, zone).ends_at) + GRACE_SECONDS <= now:
         if day.isoformat() not in closed:
             due.append(day)

@@ -12,6 +12,8 @@ from server.wire.limits import ENDPOINTS, MIB
 CHUNK = 256 * 1024
 DRAIN_FACTOR = 4
 """A body this many times over its limit is cut off; up to there it is read and thrown away, so that osquery listens."""
+BODY_SECONDS = 120
+"""osquery itself gives up after 16 s without an answer; a client slower than this holds a connection for nothing."""
 THREAD_BYTES = 1 * MIB
 """A larger compressed body is inflated in a thread, so that other devices are answered meanwhile."""
 
@@ -23,18 +25,11 @@ class BodyTooLargeError(BadBodyError):
 async def read_body(request: web.Request, endpoint: str) -> bytes:
     """Return the body of a request to an endpoint, inflated. Raises ``BadBodyError``."""
     limit = ENDPOINTS[endpoint]
-    received, size = bytearray(), 0
-    async for chunk in request.content.iter_chunked(CHUNK):
-        size += len(chunk)
-        if size <= limit.body:
-            received += chunk
-        elif size > DRAIN_FACTOR * limit.body:
-            raise BodyTooLargeError(f"body is larger than {limit.body} bytes")
-        else:
-            received.clear()
-    if size > limit.body:
-        raise BodyTooLargeError(f"body of {size} bytes is larger than {limit.body}")
-    raw = bytes(received)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await _received(request, limit.body)
+    except TimeoutError as error:
+        raise BadBodyError(f"the body did not arrive within {BODY_SECONDS} seconds") from error
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return raw
@@ -43,3 +38,18 @@ async def read_body(request: web.Request, endpoint: str) -> bytes:
     if len(raw) > THREAD_BYTES:
         return await asyncio.to_thread(inflate, raw, limit)
     return inflate(raw, limit)
+
+
+async def _received(request: web.Request, largest: int) -> bytes:
+    received, size = bytearray(), 0
+    async for chunk in request.content.iter_chunked(CHUNK):
+        size += len(chunk)
+        if size <= largest:
+            received += chunk
+        elif size > DRAIN_FACTOR * largest:
+            raise BodyTooLargeError(f"body is larger than {largest} bytes")
+        else:
+            received.clear()
+    if size > largest:
+        raise BodyTooLargeError(f"body of {size} bytes is larger than {largest}")
+    return bytes(received)

@@ -60,34 +60,28 @@ class Changes:
 async def changes(tx: Transaction, shown: ShownDay) -> Changes:
     """What changed from the day before to the shown one."""
     days = (shown.yesterday, shown.day)
-    failing, passing = await _changed(tx, "fail", days), await _changed(tx, "pass", days)
+    failing, failing_count = await _changed(tx, "fail", days)
+    passing, passing_count = await _changed(tx, "pass", days)
+    silent, silent_count = await _silenced(tx, days)
+    return Changes(failing, failing_count, passing, passing_count, silent, silent_count)
+
+
+async def _changed(tx: Transaction, kind: str, days: tuple[str, str]) -> tuple[list[Change], int]:
     rows = await tx.rows(
-        "SELECT d.device_id, d.hostname, d.last_seen_at, s.controls FROM"
+        f"SELECT d.device_id, d.hostname, c.control, c.title, o.status, COUNT(*) OVER (){_CHANGED}"
+        " JOIN muster_devices d ON d.device_no = n.device_no JOIN muster_controls c ON c.control_no = n.control_no"
+        f" WHERE n.first_day = ? AND {_NEWLY[kind]} ORDER BY d.hostname, d.device_id, c.title LIMIT ?",
+        (*days, SHOWN),
+    )
+    return [Change(*row[:-1]) for row in rows], (rows[0][-1] if rows else 0)
+
+
+async def _silenced(tx: Transaction, days: tuple[str, str]) -> tuple[list[Silenced], int]:
+    rows = await tx.rows(
+        "SELECT d.device_id, d.hostname, d.last_seen_at, s.controls, COUNT(*) OVER () FROM"
         f" (SELECT n.device_no AS device_no, COUNT(*) AS controls{_CHANGED} WHERE n.first_day = ? AND"
         f" {_NEWLY['silent']} GROUP BY n.device_no) s JOIN muster_devices d ON d.device_no = s.device_no"
         " ORDER BY s.controls DESC, d.last_seen_at, d.hostname LIMIT ?",
         (*days, SHOWN),
     )
-    return Changes(
-        failing=failing,
-        failing_count=await _count(tx, "fail", "*", days),
-        passing=passing,
-        passing_count=await _count(tx, "pass", "*", days),
-        silent=[Silenced(*row) for row in rows],
-        silent_count=await _count(tx, "silent", "DISTINCT n.device_no", days),
-    )
-
-
-async def _changed(tx: Transaction, kind: str, days: tuple[str, str]) -> list[Change]:
-    rows = await tx.rows(
-        f"SELECT d.device_id, d.hostname, c.control, c.title, o.status{_CHANGED}"
-        " JOIN muster_devices d ON d.device_no = n.device_no JOIN muster_controls c ON c.control_no = n.control_no"
-        f" WHERE n.first_day = ? AND {_NEWLY[kind]} ORDER BY d.hostname, d.device_id, c.title LIMIT ?",
-        (*days, SHOWN),
-    )
-    return [Change(*row) for row in rows]
-
-
-async def _count(tx: Transaction, kind: str, what: str, days: tuple[str, str]) -> int:
-    found = await tx.row(f"SELECT COUNT({what}){_CHANGED} WHERE n.first_day = ? AND {_NEWLY[kind]}", days)
-    return int(found[0]) if found else 0
+    return [Silenced(*row[:-1]) for row in rows], (rows[0][-1] if rows else 0)

@@ -69,7 +69,7 @@ async def read_overview(tx: Transaction, asked: str | None, seen_after: str) -> 
         silent_count=int(counted[1]) if counted else 0,
         silent=[SilentDevice(*row) for row in silent],
         shown=shown,
-        controls=sorted((one for one in found.values() if one.latest.tally), key=_urgency),
+        controls=sorted((one for one in found.values() if one.latest.tally and one.latest.tally.total), key=_urgency),
         changes=await changes(tx, shown) if shown else None,
     )
 

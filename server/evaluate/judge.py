@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,9 +13,10 @@ from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.schema import PLATFORMS
 from server.evaluate import statements
 from server.evaluate.days import Day, day_of, today
-from server.evaluate.rules import Rule, compile_rule
+from server.evaluate.rules import Rule, RuleError, compile_rule
 from server.evaluate.runs import VerdictRun, place
 from server.evaluate.verdicts import (
+    ERROR,
     EXEMPT,
     FAIL,
     NOT_APPLICABLE,
@@ -29,6 +31,8 @@ from server.normalize.times import iso, unix
 from server.store.driver import StoreError, Transaction
 from server.store.store import Store
 from server.store.tables import QueryTable
+
+log = logging.getLogger(__name__)
 
 ENGINE = "1"
 """Grows when the same rule and rows would be judged otherwise than before."""
@@ -132,7 +136,13 @@ async def _judge_platform(
         return {device_no: _not_applicable(scope, day) for device_no, scope in rows}
     table = tables[platform_rule.query]
     query = catalog.queries[platform_rule.query, platform]
-    rule = compile_rule(platform_rule, {column.sql_name: column.kind for column in table.columns})
+    try:
+        rule = compile_rule(platform_rule, {column.sql_name: column.kind for column in table.columns})
+    except RuleError as error:
+        log.error("control %s on %s: %s", loaded.control_id, platform, error)
+        broken = Verdict(ERROR, ERROR, 0, "rule_broken")
+        rows = await tx.rows(statements.PLATFORM_DEVICES, (platform, day.starts_at))
+        return {number: _not_applicable(scope, day) if scope >= day.ends_at else broken for number, scope in rows}
     counts = {
         device_no: Counts(total, holding or 0, breaking or 0, undecided or 0)
         for device_no, total, holding, breaking, undecided in await tx.rows(

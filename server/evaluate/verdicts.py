@@ -21,6 +21,7 @@ REASONS = {
     "rows_match": "at least one row is of the kind that must not be there",
     "no_row_matches": "no row is of the kind that must be there",
     "empty": "the answer had no rows, and the control says what that means",
+    "rule_broken": "the rule cannot be applied to the query's columns as they are stored",
     "undecided": "a row that cannot be judged stands in the way",
     "query_failed": "osquery said that the query failed",
     "denylisted": "osquery has denylisted the query",

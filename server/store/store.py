@@ -78,6 +78,8 @@ class Store:
         self._registry = Registry({name: (q.mode, q.columns) for name, q in self._shipped.items()})
         self._generation = driver.generation
         self._keys: dict[str, devices.Device] = {}
+        self.ingested = 0
+        """How many bodies were stored since the store was opened."""
         self._keys_until = 0.0
 
     async def write(self, work: Work[Result]) -> Result:
@@ -178,7 +180,9 @@ class Store:
 
         What cannot be stored becomes rows of ``rejects`` and never costs the lines beside it.
         """
-        return await self.write(lambda tx: self._ingest(tx, device, body))
+        done = await self.write(lambda tx: self._ingest(tx, device, body))
+        self.ingested += 1
+        return done
 
     async def reject(self, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep what a device sent and nobody could read."""

@@ -41,8 +41,20 @@ def parse_log(raw: bytes) -> LogBody:
     if not isinstance(lines, list):
         _keep_bad(body, BadLine(reason=f"data is {_kind(lines)}, not an array of lines", sample=_sample(value)))
         return body
+    if len(raw) > limits.LINE_BYTES:  # else no line of it can be over the limit
+        lines = [line for line in lines if _short_enough(body, line)]
     _read_lines(body, lines, text_of(value.get("log_type")))
     return body
+
+
+def _short_enough(body: LogBody, line: Any) -> bool:
+    size = len(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
+    if size <= limits.LINE_BYTES:
+        return True
+    name = text_of(line.get("name")) if isinstance(line, dict) else ""
+    reason = f"line of {size} characters is longer than {limits.LINE_BYTES}"
+    _keep_bad(body, BadLine(reason=reason, sample=_sample(line), name=name[: limits.NAME_CHARS]))
+    return False
 
 
 def parse_file_line(raw: bytes) -> LogBody:
