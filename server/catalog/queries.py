@@ -145,8 +145,7 @@ def _columns(
             problems.append(Problem(shown, line, f"column {name!r} is given twice"))
         kind = declared.pop(name, None) or _passed_through(projection, select, platforms, schema)
         if kind is None:
-            hint = f"add to the header: -- columns: {name} text|bigint|double"
-            problems.append(Problem(shown, line, f"the type of column {name!r} is not known", hint))
+            problems.append(Problem(shown, line, *_why_unknown(projection, _tables(select), platforms, schema)))
             kind = TEXT
         columns.append(QueryColumn(name, kind, name in volatile))
     names = [column.name for column in columns]
@@ -191,8 +190,7 @@ def _passed_through(
         return BIGINT
     if not isinstance(column, exp.Column):
         return None
-    source = select if isinstance(select, exp.Select) else select.find(exp.Select)
-    tables = {table.alias_or_name: table.name for table in source.find_all(exp.Table)} if source else {}
+    tables = _tables(select)
     names = [tables.get(column.table, "")] if column.table else list(tables.values())
     kinds = set()
     for name in names:
@@ -201,6 +199,31 @@ def _passed_through(
         if found:
             kinds.add(found.kind)
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def _tables(select: exp.Query) -> dict[str, str]:
+    """The tables a query reads, by the names it calls them."""
+    source = select if isinstance(select, exp.Select) else select.find(exp.Select)
+    return {table.alias_or_name: table.name for table in source.find_all(exp.Table)} if source else {}
+
+
+def _why_unknown(
+    projection: exp.Expr, tables: dict[str, str], platforms: tuple[str, ...], schema: OsquerySchema
+) -> tuple[str, str]:
+    """Why a column has no known type, and how to mend that."""
+    here = {table.name: table for platform in platforms for table in schema.on(platform)}
+    for name in tables.values():
+        if name.lower() not in here:
+            elsewhere = schema.table(name)
+            hint = f"{name} exists on {', '.join(elsewhere.platforms)} only" if elsewhere else did_you_mean(name, here)
+            return f"no such table: {name}", hint
+    column = projection.unalias()
+    if isinstance(column, exp.Column):
+        known = {known.name for name in tables.values() for known in here[name.lower()].columns}
+        if column.name not in known:
+            return f"no such column: {column.name}", did_you_mean(column.name, known)
+    name = projection.alias_or_name
+    return f"the type of column {name!r} is not known", f"add to the header: -- columns: {name} text|bigint|double"
 
 
 def _version(mode: str, sql: str, columns: tuple[QueryColumn, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The packs that come with Muster: every query compiles, every control is judged as its cases say, by the judge itself."""
+"""The packs that come with Muster: every query compiles, every control is judged as its cases say, by the judge."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def _evidence(store: Store, device_no: int, loaded: LoadedControl, case: C
     table = (await store.read(store.tables))[platform_rule.query]
     rule = compile_rule(platform_rule, {column.sql_name: column.kind for column in table.columns})
     end = "2026-09-22T00:00:00Z"
-    given = [row for row in await rows(store, evidence(table, rule, case.status), (device_no, end, end))]
+    given = await rows(store, evidence(table, rule, case.status), (device_no, end, end))
     sent = [typed_row(row, table.columns).values for row in case.rows]
     positions = []
     for values in given:
