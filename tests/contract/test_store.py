@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.store.devices import Device
-from server.store.store import Ingested, Store
+from server.store.ingest import Ingested
+from server.store.store import Store
 from server.wire.log import parse_log
 from tests.support.server import snapshot_line
 from tests.support.stores import add_device, contents, open_store, rows

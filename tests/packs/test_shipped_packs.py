@@ -61,7 +61,7 @@ def _misfits(catalog: Catalog, loaded: LoadedControl, case: Case) -> bool:
 
 
 def _columns(catalog: Catalog, loaded: LoadedControl, case: Case) -> Any:
-    from server.store.store import shipped_queries
+    from server.store.shipped import shipped_queries
 
     return shipped_queries(catalog)[loaded.control.platforms[case.platform].query].columns
 
