@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 import click
 
 from server.app import opened_database
-from server.cli.options import FAILED, database_option, fail, json_option, print_json, run
+from server.catalog.catalog import load_catalog
+from server.cli.options import FAILED, database_option, fail, json_option, packs_option, print_json, run
 from server.store import access
 from server.store.driver import Transaction
 from server.store.migrate import migrate as apply_migrations
 from server.store.migrate import pending
+from server.store.store import Store
 
 
 @click.command()
 @database_option
+@packs_option
 @click.option("--zone", envvar="MUSTER_ZONE", default="UTC", show_default=True, show_envvar=True,
               help="The fleet's time zone: its calendar days are the days of posture.")  # fmt: skip
 @json_option
-def init(database: str, zone: str, as_json: bool) -> None:
+def init(database: str, packs: Path, zone: str, as_json: bool) -> None:
     """Create the database, the first admin token and an enrol secret.
 
     Both are shown this once; the database keeps only their hashes.
     """
     if zone not in available_timezones():
         raise click.UsageError(f"--zone {zone!r} is no time zone of the IANA database, such as Europe/Berlin")
-    made = run(_init(database, str(ZoneInfo(zone))))
+    made = run(_init(database, packs, str(ZoneInfo(zone))))
     if made is None:
         fail(f"{database} is initialised already: 'muster token add' and 'muster secret add' make more.", FAILED)
     if as_json:
@@ -39,10 +43,12 @@ def init(database: str, zone: str, as_json: bool) -> None:
     click.echo("They are not shown again. Next: muster serve")
 
 
-async def _init(url: str, zone: str) -> dict[str, str] | None:
+async def _init(url: str, packs: Path, zone: str) -> dict[str, str] | None:
+    catalog = load_catalog(packs)
     async with opened_database(url, create=True) as database:
         now = time.time()
         await apply_migrations(database.driver, now)
+        await Store(database.driver, catalog).ship()  # so that every query can be asked before a device answers
 
         async def work(tx: Transaction) -> dict[str, str] | None:
             if await tx.row("SELECT 1 FROM muster_meta WHERE key = 'initialised_at'"):

@@ -91,7 +91,8 @@ SELECT control_no, status, CASE WHEN first_day < ? THEN ? ELSE first_day END, la
 """Runs that touch a period, counted: one pass over the verdicts, whatever the number of days.
 
 Most runs began long ago, so an index on their first day would only send SQLite to and fro in the table; the NOT keeps
-it from being used. The view ``posture_totals`` answers the same for one day, but visits every verdict once for each day it is asked for.
+it from being used. The view ``posture_totals`` answers the same for one day, but visits every verdict once for each
+day it is asked for.
 """
 
 
