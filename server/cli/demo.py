@@ -1,0 +1,203 @@
+"""``muster demo``: a whole fleet on this machine, with a month behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from server.app import opened_database, opened_store
+from server.catalog.catalog import load_catalog
+from server.cli.database import _init
+from server.cli.options import FAILED, fail, packs_option, run
+from server.cli.simulate import ProgressBars, write_truth
+from server.evaluate.judge import evaluate
+from server.normalize.times import iso
+from server.simulate.child import ServerFailedError, serving
+from server.simulate.fleet import Fleet, FleetOptions, sorted_truth
+from server.simulate.fleet import Progress as Told
+from server.simulate.presence import DAY, date_of
+from server.simulate.remember import Memory, keep, recall
+from server.simulate.truth import EXEMPTIONS, Exempted, worth_exempting
+from server.store import access
+from server.store.driver import StoreError, Transaction, Work
+from server.store.migrate import require_current
+
+Result = TypeVar("Result")
+
+TOKEN_NAME = "demo"
+SPEED = 60.0
+"""Hourly queries run every minute while the fleet lives."""
+EXEMPT_DAYS_AHEAD = 60
+
+
+@click.command()
+@click.option("--devices", default=200, show_default=True, type=click.IntRange(1, 5000), help="How many.")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 365), help="Days of history.")
+@click.option("--directory", default="./muster-demo", show_default=True, help="Where the demo is kept.",
+              type=click.Path(file_okay=False, path_type=Path))  # fmt: skip
+@click.option("--listen", "address", default="127.0.0.1:8765", show_default=True, metavar="HOST:PORT")
+@click.option("--seed", default=1, show_default=True, help="The same seed is the same fleet.")
+@click.option("--once", is_flag=True, help="End when the history is judged.")
+@click.option("--truth", metavar="FILE", help="Write the verdicts the simulator expects, one JSON object a line.")
+@packs_option
+def demo(
+    devices: int, days: int, directory: Path, address: str, seed: int, once: bool, truth: str | None, packs: Path
+) -> None:
+    """Run a whole fleet on this machine: simulated devices, their history, and the console to look at.
+
+    Started again, it goes on where it was. Delete the folder to begin anew. Ctrl-C ends it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    run(_Demo(directory, address, packs, once=once, truth=truth).go(devices, days, seed))
+
+
+class _Demo:
+    """One run of the demo."""
+
+    def __init__(self, directory: Path, address: str, packs: Path, *, once: bool, truth: str | None) -> None:
+        self._directory = directory
+        self._url = f"sqlite:///{(directory / 'muster.db').resolve()}"
+        self._address = address
+        self._packs = packs
+        self._once = once
+        self._truth = truth
+        self._stop = asyncio.Event()
+
+    async def go(self, devices: int, days: int, seed: int) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        memory = await self._prepare(devices, days, seed)
+        try:
+            async with serving(*self._server_options(memory)) as url:
+                await self._fleet(memory, url)
+        except ServerFailedError as error:
+            fail(str(error), FAILED)
+
+    async def _prepare(self, devices: int, days: int, seed: int) -> Memory:
+        """The database, made if there is none, and the fleet to go on with, or a new one in a new database."""
+        made = await _init(self._url, self._packs, "UTC")
+        memory = recall(self._directory)
+        if made is None and memory is not None:
+            if (devices, days, seed) != (memory.devices, memory.days, memory.seed):
+                click.echo(f"The demo in {self._directory} goes on with its {memory.devices} devices.", err=True)
+            return memory
+        secret = made["enroll_secret"] if made else await self._write(_new_secret)
+        first = int(time.time()) // DAY - days
+        memory = Memory(devices=devices, days=days, seed=seed, first_day=first, secret=secret)
+        keep(self._directory, memory)
+        return memory
+
+    def _server_options(self, memory: Memory) -> tuple[str, ...]:
+        oldest = int(time.time()) // DAY - memory.first_day + 2
+        return (
+            *("--database", self._url, "--packs", str(self._packs)),
+            *("--listen", self._address, "--max-age-days", str(max(90, oldest))),
+        )
+
+    async def _fleet(self, memory: Memory, url: str) -> None:
+        options = FleetOptions(
+            url=url, secret=memory.secret, span=memory.span, seed=memory.seed, count=memory.devices, history=True,
+            delivered_until=memory.delivered_until, horizon=time.time(), speed=SPEED, node_keys=memory.node_keys,
+        )  # fmt: skip
+        fleet = Fleet(options, load_catalog(self._packs), self._stop)
+        try:
+            await self._history(fleet, memory)
+            if self._stop.is_set():
+                click.echo("Stopped before the history was whole: the same command goes on with it.", err=True)
+                return
+            # Only now: a command that could not start takes no token away from one that runs.
+            token = await self._write(_fresh_token)
+            lives = "" if self._once else " The fleet lives on until Ctrl-C."
+            click.echo(f"The console is at {url}.{lives}\nAdmin token: {token}")
+            if not self._once:
+                await fleet.live(None)
+                self._keep(memory, fleet, time.time())
+        finally:
+            await fleet.close()
+
+    async def _history(self, fleet: Fleet, memory: Memory) -> None:
+        """Deliver what is missing of the past, and have it judged."""
+        now, before = fleet.options.horizon, memory.delivered_until
+        with ProgressBars() as told:
+            fleet.progress = told
+            await fleet.join()
+            self._keep(memory, fleet, before)
+            await fleet.deliver_history()
+            if self._stop.is_set():
+                return
+            self._keep(memory, fleet, now)
+            exempted = await self._exempt(fleet, memory)
+            await self._judge(max(int(before) // DAY, memory.first_day), int(now) // DAY, told)
+        if self._truth:
+            write_truth(self._truth, sorted_truth(fleet.truth(int(now) // DAY, exempted)))
+
+    async def _write(self, work: Work[Result]) -> Result:
+        async with opened_database(self._url) as database:
+            await require_current(database.driver)
+            return await database.driver.write(work)
+
+    def _keep(self, memory: Memory, fleet: Fleet, delivered_until: float) -> None:
+        memory.node_keys = fleet.node_keys()
+        memory.delivered_until = delivered_until
+        keep(self._directory, memory)
+
+    async def _judge(self, first: int, last: int, told: Told) -> None:
+        """Judge every day there is data for, today as it stands."""
+        async with opened_store(self._url, self._packs) as (store, _):
+            for done, day in enumerate(range(first, last + 1), 1):
+                if self._stop.is_set():
+                    return
+                await evaluate(store, date_of(day), date_of(day))
+                told("Days are judged", done, last - first + 1)
+
+    async def _exempt(self, fleet: Fleet, memory: Memory) -> tuple[Exempted, ...]:
+        """Exempt one device that fails from each control of ``EXEMPTIONS``; those of an earlier run stay."""
+        span = memory.span
+        until = date_of(span.first + span.days) + timedelta(days=EXEMPT_DAYS_AHEAD)
+        truth = sorted_truth(fleet.truth(span.first + span.days - 1))
+        chosen = worth_exempting(truth, tuple(EXEMPTIONS), date_of(span.first + span.days // 3), until)
+        for entry in chosen:
+            await self._write(lambda tx, entry=entry: _grant(tx, entry))  # type: ignore[misc]
+        return chosen
+
+
+async def _grant(tx: Transaction, entry: Exempted) -> None:
+    """Write an exemption as ``muster exempt grant`` does, but from a day in the past on.
+
+    The command lets an exemption begin today at the earliest, and rightly so: nobody may excuse what is over. In the
+    demo it plays the part of one that was granted at the time, so that its history shows how one looks.
+    """
+    device = await tx.row("SELECT device_no FROM muster_devices WHERE hostname = ?", (entry.hostname,))
+    if device is None:
+        raise StoreError(f"The demo's device {entry.hostname} is not in the database: delete the folder, begin anew.")
+    known = await tx.row(
+        "SELECT 1 FROM muster_exemptions WHERE device_no = ? AND control = ?", (device[0], entry.control)
+    )
+    if known is None:
+        days = (entry.first_day.isoformat(), entry.last_day.isoformat())
+        people = (EXEMPTIONS[entry.control], "petra.novak", "kofi.okoro")
+        await tx.run(
+            "INSERT INTO muster_exemptions (exemption_id, device_no, control, first_day, last_day, reason,"
+            " requested_by, approved_by, granted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (secrets.token_hex(8), device[0], entry.control, *days, *people, iso(time.time())),
+        )
+
+
+async def _new_secret(tx: Transaction) -> str:
+    return await access.add_enroll_secret(tx, TOKEN_NAME, time.time())
+
+
+async def _fresh_token(tx: Transaction) -> str:
+    """A new admin token named demo; it is the only one of that name that works."""
+    for known in await access.list_credentials(tx, "token"):
+        if known["name"] == TOKEN_NAME and known["revoked_at"] is None:
+            await access.revoke(tx, "token", str(known["id"]), time.time())
+    return await access.add_token(tx, TOKEN_NAME, "admin", time.time())
