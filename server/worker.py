@@ -40,7 +40,7 @@ class Worker:
         minute = GRACE_SECONDS // 60
         jobs = [
             (self.close_days, CronTrigger(hour=minute // 60, minute=minute % 60 + 1, timezone=zone)),
-            (self.judge_today, IntervalTrigger(seconds=PROVISIONAL_SECONDS)),
+            (self.judge_news, IntervalTrigger(seconds=PROVISIONAL_SECONDS)),
             (self.write_presence, IntervalTrigger(seconds=PRESENCE_SECONDS)),
         ]
         for job, trigger in jobs:
@@ -48,8 +48,7 @@ class Worker:
                 job, trigger, id=job.__name__, coalesce=True, max_instances=1, misfire_grace_time=None
             )
         self._scheduler.start()
-        await self.close_days()
-        await self.judge_today()
+        await self.judge_news()
 
     async def stop(self) -> None:
         """End the schedule and write what is not written yet."""
@@ -67,12 +66,16 @@ class Worker:
                 return
             log.info("judged %s", day)
 
-    async def judge_today(self) -> None:
-        """Judge the running day as it stands, unless nothing has come since the last time."""
+    async def judge_news(self) -> None:
+        """Judge the days that late answers have opened again, and the running day as it stands.
+
+        Does nothing if nothing has come since the last time.
+        """
         day = today(self._store.clock(), await self._store.read(fleet_zone))
         state = (day, self._store.ingested, self._store.driver.generation)
         if state == self._judged:
             return
+        await self.close_days()
         try:
             await evaluate(self._store, day, day)
             self._judged = state

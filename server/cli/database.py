@@ -31,7 +31,7 @@ def init(database: str, packs: Path, zone: str, as_json: bool) -> None:
     """
     if zone not in available_timezones():
         raise click.UsageError(f"--zone {zone!r} is no time zone of the IANA database, such as Europe/Berlin")
-    made = run(_init(database, packs, str(ZoneInfo(zone))))
+    made = run(make_database(database, packs, str(ZoneInfo(zone))))
     if made is None:
         fail(f"{database} is initialised already: 'muster token add' and 'muster secret add' make more.", FAILED)
     if as_json:
@@ -43,7 +43,8 @@ def init(database: str, packs: Path, zone: str, as_json: bool) -> None:
     click.echo("They are not shown again. Next: muster serve")
 
 
-async def _init(url: str, packs: Path, zone: str) -> dict[str, str] | None:
+async def make_database(url: str, packs: Path, zone: str) -> dict[str, str] | None:
+    """Create and fill a database; returns its first token and secret, or None if it was initialised before."""
     catalog = load_catalog(packs)
     async with opened_database(url, create=True) as database:
         now = time.time()

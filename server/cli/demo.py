@@ -14,7 +14,7 @@ import click
 
 from server.app import opened_database, opened_store
 from server.catalog.catalog import load_catalog
-from server.cli.database import _init
+from server.cli.database import make_database
 from server.cli.options import FAILED, fail, packs_option, run
 from server.cli.simulate import ProgressBars, write_truth
 from server.evaluate.judge import evaluate
@@ -83,7 +83,7 @@ class _Demo:
 
     async def _prepare(self, devices: int, days: int, seed: int) -> Memory:
         """The database, made if there is none, and the fleet to go on with, or a new one in a new database."""
-        made = await _init(self._url, self._packs, "UTC")
+        made = await make_database(self._url, self._packs, "UTC")
         memory = recall(self._directory)
         if made is None and memory is not None:
             if (devices, days, seed) != (memory.devices, memory.days, memory.seed):

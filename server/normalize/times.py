@@ -14,4 +14,4 @@ def iso(unix_time: float) -> str:
 
 def unix(text: str) -> int:
     """The seconds since 1970 of a time Muster wrote."""
-    return int(datetime.strptime(text, FORMAT).replace(tzinfo=UTC).timestamp())
+    return int(datetime.fromisoformat(text).timestamp())

@@ -20,11 +20,20 @@ from server.store.tables import QueryTable
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose answer it is, where it goes, and the longest silence its coverage bears."""
+    """Whose answer it is, where it goes, and the longest silence its coverage bears.
+
+    ``news`` collects the instants of which something new was learned.
+    """
 
     device_no: int
     table: QueryTable
     gap: int
+    news: set[str]
+
+    async def note(self, tx: Transaction, instant: Instant) -> None:
+        """Record how the query fared at an instant."""
+        if await note(tx, self.device_no, self.table.name, instant, self.gap):
+            self.news.add(instant.at)
 
 
 async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version: str) -> str | None:
@@ -50,7 +59,7 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
     if not unchanged:
         typed = [typed_row(row, place.table.columns) for row in answer.added]
         await _become(tx, place, at, until, {row.identity: row.row for row in bag_of(typed)})
-    await note(tx, *key, Instant(at=at, status=OK, version=version, fingerprint=mark), place.gap)
+    await place.note(tx, Instant(at=at, status=OK, version=version, fingerprint=mark))
     return None
 
 
@@ -68,7 +77,7 @@ async def apply_events(tx: Transaction, place: Place, answer: Answer, version: s
             for n, row in ((entry.ordinal, entry.row) for entry in bag_of(typed))
         ],
     )
-    await note(tx, place.device_no, place.table.name, Instant(at=at, status=OK, version=version), place.gap)
+    await place.note(tx, Instant(at=at, status=OK, version=version))
 
 
 async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str) -> None:
@@ -94,7 +103,7 @@ async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str)
         status = OK if complete else INCOMPLETE
         message = None if complete else "a run before this one is missing; the next counter 0 makes it whole again"
         instant = Instant(at=current.at, status=status, version=current.version, fingerprint=mark, message=message)
-        await note(tx, place.device_no, place.table.name, instant, place.gap)
+        await place.note(tx, instant)
 
 
 def _apply(state: Counter[str], run: Run, table: QueryTable) -> dict[str, TypedRow]:

@@ -35,14 +35,20 @@ class Instant:
     message: str | None = None
 
 
-async def note(tx: Transaction, device_no: int, table: str, instant: Instant, gap: int) -> None:
-    """Record an instant and keep the stretches true to it. Of two words for one instant an answer wins."""
+async def note(tx: Transaction, device_no: int, table: str, instant: Instant, gap: int) -> bool:
+    """Record an instant and keep the stretches true to it; False if it was known, just so, before.
+
+    Of two words for one instant an answer wins.
+    """
     key = (device_no, table)
     known = await tx.row(
-        "SELECT status FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?", (*key, instant.at)
+        "SELECT status, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?",
+        (*key, instant.at),
     )
+    if known == (instant.status, instant.version, instant.fingerprint):
+        return False
     if known and known[0] in (OK, INCOMPLETE) and instant.status not in (OK, INCOMPLETE):
-        return
+        return False
     await tx.run(
         "INSERT INTO muster_instants (device_no, table_name, at, status, version, fingerprint)"
         " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (device_no, table_name, at)"
@@ -51,7 +57,7 @@ async def note(tx: Transaction, device_no: int, table: str, instant: Instant, ga
         (*key, instant.at, instant.status, instant.version, instant.fingerprint),
     )
     if known and known[0] == instant.status:
-        return
+        return True
     newest = await tx.row(
         "SELECT first_at, last_at, status, message FROM muster_coverage WHERE device_no = ? AND table_name = ?"
         " ORDER BY first_at DESC LIMIT 1",
@@ -66,6 +72,7 @@ async def note(tx: Transaction, device_no: int, table: str, instant: Instant, ga
         )
     else:
         await _insert(tx, key, [_Stretch(instant.at, instant.at, instant.status, instant.basis, instant.message)])
+    return True
 
 
 @dataclass(slots=True)

@@ -11,10 +11,10 @@ from server.normalize.answers import Answer, answers_of
 from server.normalize.names import parse_scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
-from server.normalize.times import iso
+from server.normalize.times import iso, unix
 from server.store import devices
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
-from server.store.coverage import DENYLISTED, ERROR, Instant, gap_for, note
+from server.store.coverage import DENYLISTED, ERROR, Instant, gap_for
 from server.store.driver import Transaction
 from server.store.registry import Registry, TooManyError
 from server.store.shipped import ShippedQuery
@@ -48,11 +48,13 @@ class Ingest:
         registry: Registry,
         shipped: Mapping[str, ShippedQuery],
         max_age_days: int,
+        fresh_days: int,
         clock: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._shipped = shipped
         self._max_age = max_age_days * DAY
+        self._counted_days = fresh_days - 1
         self._clock = clock
 
     async def store(self, tx: Transaction, device: devices.Device, body: LogBody) -> Ingested:
@@ -61,16 +63,18 @@ class Ingest:
         done = Ingested(rejected=list(body.bad))
         lines = self._datable(body.results, done, now)
         statuses = self._datable(body.statuses, done, now)
+        news: set[str] = set()
         for answer in answers_of(lines):
-            reason = await self._apply(tx, device, answer, now)
+            reason = await self._apply(tx, device, answer, now, news)
             if reason:
                 sample = str([*answer.added, *answer.removed][:5])[:SAMPLE_CHARS]
                 done.rejected.append(BadLine(reason=reason, sample=sample, name=answer.query))
             else:
                 done.answers += 1
-        await self._keep_statuses(tx, device, statuses, now)
+        await self._keep_statuses(tx, device, statuses, now, news)
         done.statuses = len(statuses)
         await self.reject(tx, device, done.rejected)
+        await self._reopen_days(tx, news)
         times = [line.unix_time for line in lines] + [line.unix_time for line in statuses]
         await devices.heard(tx, device.device_no, iso(now), iso(min(times)) if times else None)
         return done
@@ -91,14 +95,16 @@ class Ingest:
             done.rejected.append(BadLine(reason=reason, sample=sample[:SAMPLE_CHARS], name=name))
         return kept
 
-    async def _apply(self, tx: Transaction, device: devices.Device, answer: Answer, now: float) -> str | None:
+    async def _apply(
+        self, tx: Transaction, device: devices.Device, answer: Answer, now: float, news: set[str]
+    ) -> str | None:
         """Apply one answer; returns why it was not kept, where it was not."""
         try:
             table = await self._registry.table_for(tx, answer.query, [*answer.added, *answer.removed], now)
         except TooManyError as error:
             return str(error)
         version = await self._version(tx, device, table, answer)
-        place = Place(device.device_no, table, self._gap(answer.query))
+        place = Place(device.device_no, table, self._gap(answer.query), news)
         if table.mode == "events":
             await apply_events(tx, place, answer, version)
         elif answer.snapshot:
@@ -108,7 +114,7 @@ class Ingest:
         else:
             await apply_run(tx, place, answer, version)
         if answer.query == SCHEDULE_QUERY:
-            await self._note_denylisted(tx, device, answer, now)
+            await self._note_denylisted(tx, device, answer, now, news)
         return None
 
     async def _version(self, tx: Transaction, device: devices.Device, table: QueryTable, answer: Answer) -> str:
@@ -134,7 +140,9 @@ class Ingest:
         )
         return str(before[0]) if before else ""
 
-    async def _note_denylisted(self, tx: Transaction, device: devices.Device, answer: Answer, now: float) -> None:
+    async def _note_denylisted(
+        self, tx: Transaction, device: devices.Device, answer: Answer, now: float, news: set[str]
+    ) -> None:
         """osquery_schedule names the queries that osquery refuses to run; that is the only place it says so."""
         for row in answer.added:
             if str(row.get("denylisted")) == "1" and isinstance(row.get("name"), str):
@@ -144,10 +152,10 @@ class Ingest:
                     basis="schedule",
                     message="osquery stopped the query at its watchdog's limits and does not run it for a day",
                 )
-                await self._note(tx, device, row["name"], instant, now)
+                await self._note(tx, device, row["name"], instant, now, news)
 
     async def _keep_statuses(
-        self, tx: Transaction, device: devices.Device, lines: Sequence[StatusLine], now: float
+        self, tx: Transaction, device: devices.Device, lines: Sequence[StatusLine], now: float, news: set[str]
     ) -> None:
         seen: dict[tuple[str, str], int] = {}
         rows = []
@@ -161,7 +169,8 @@ class Ingest:
             failed = _QUERY_FAILED.fullmatch(line.message)
             if failed:
                 message = clean_text(failed["message"])[:SAMPLE_CHARS]
-                await self._note(tx, device, failed["name"], Instant(at=at, status=ERROR, message=message), now)
+                instant = Instant(at=at, status=ERROR, message=message)
+                await self._note(tx, device, failed["name"], instant, now, news)
         if rows:
             await tx.many(
                 "INSERT INTO muster_status_logs (device_no, at, digest, ordinal, severity, filename, line, message,"
@@ -170,7 +179,7 @@ class Ingest:
             )
 
     async def _note(
-        self, tx: Transaction, device: devices.Device, scheduled: str, instant: Instant, now: float
+        self, tx: Transaction, device: devices.Device, scheduled: str, instant: Instant, now: float, news: set[str]
     ) -> None:
         """Note how a query fared that gave no answer."""
         name = parse_scheduled_name(clean_text(scheduled))
@@ -180,7 +189,7 @@ class Ingest:
             return  # the status line itself is kept
         if name.version:
             instant.version = name.version
-        await note(tx, device.device_no, table.name, instant, self._gap(name.query))
+        await Place(device.device_no, table, self._gap(name.query), news).note(tx, instant)
 
     async def reject(self, tx: Transaction, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep lines that could not be stored, each once and up to a cap per device."""
@@ -198,6 +207,18 @@ class Ingest:
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             list(rows.values())[:room],
         )
+
+    async def _reopen_days(self, tx: Transaction, news: set[str]) -> None:
+        """Open the closed days whose verdicts the news may change; the worker judges them again and closes them."""
+        if not news:
+            return
+        days = await tx.rows(
+            "SELECT day, starts_at, ends_at FROM muster_days WHERE state = 'closed' AND ends_at > ?", (min(news),)
+        )
+        for day, starts_at, ends_at in days:
+            counts_from = iso(unix(starts_at) - self._counted_days * DAY)
+            if any(counts_from <= at < ends_at for at in news):
+                await tx.run("UPDATE muster_days SET state = 'open' WHERE day = ?", (day,))
 
     def _gap(self, query: str) -> int:
         shipped = self._shipped.get(query)

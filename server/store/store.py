@@ -39,7 +39,8 @@ class Store:
         self.clock = clock
         shipped = shipped_queries(catalog)
         self._registry = Registry({name: (query.mode, query.columns) for name, query in shipped.items()})
-        self._ingest = Ingest(self._registry, shipped, max_age_days, clock)
+        fresh_days = max((loaded.control.fresh_within_days for loaded in catalog.judged()), default=1)
+        self._ingest = Ingest(self._registry, shipped, max_age_days, fresh_days, clock)
         self._generation = driver.generation
         self._keys: dict[str, devices.Device] = {}
         self.ingested = 0

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from server.api.keys import Presence
 from server.app import shipped_packs
 from server.catalog.catalog import load_catalog
 from server.evaluate.judge import evaluate
@@ -16,6 +17,7 @@ from server.normalize.names import scheduled_name
 from server.store.devices import Device
 from server.store.store import Store
 from server.wire.log import parse_log
+from server.worker import Worker
 from tests.support.server import snapshot_line
 from tests.support.stores import add_device, open_store, rows
 
@@ -193,3 +195,21 @@ async def test_a_rule_that_does_not_fit_its_columns_is_an_error_and_no_crash(tmp
         await f.store.write(lambda tx: tx.run("UPDATE muster_columns SET kind = 'text' WHERE sql_name = 'uid'"))
         await f.judge(0)
         assert await f.verdicts(laptop) == [("error", "rule_broken", 0)]
+
+
+async def test_late_answers_open_their_day_again_and_repeated_ones_do_not(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        laptop = await add_device(f.store, "laptop")
+        await f.users(laptop, 0, 9, ROOT)
+        await f.users(laptop, 2, 9, ROOT)
+        await f.judge(0, 1, 2)
+        states = "SELECT day, state FROM days ORDER BY 1"
+        await f.users(laptop, 0, 9, ROOT)
+        await f.users(laptop, 2, 9, ROOT)
+        assert {state for _, state in await rows(f.store, states)} == {"closed"}
+        await f.users(laptop, 1, 9, ROOT)
+        assert [state for _, state in await rows(f.store, states)] == ["closed", "open", "closed"]
+        worker = Worker(f.store, Presence())
+        await worker.close_days()
+        assert [row[0] for row in await f.verdicts(laptop)] == ["pass"] * 3 + ["stale"] * 10
+        assert {state for _, state in await rows(f.store, states)} == {"closed"}
