@@ -37,18 +37,23 @@ class Place:
 
 
 async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version: str) -> str | None:
-    """Make the answer the whole truth at its instant. Returns why it was not kept, where it was not."""
+    """Make the answer the whole truth at its instant.
+
+    Of two answers of one second one is kept: returns the fingerprint of the other, else None.
+    """
     at, mark = iso(answer.unix_time), fingerprint(answer.added)
     key = (place.device_no, place.table.name)
     known = await tx.row(
         "SELECT status, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?", (*key, at)
     )
+    loser = None
     if known and known[0] == OK:
         if known[1] == mark:
             return None
         # Which of two answers of one second came first cannot be told; the pick must not depend on arrival.
         if known[1] > mark:
-            return "another answer of the same second is kept"
+            return mark
+        loser = str(known[1])
     before = await tx.row(
         "SELECT at, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at < ?"
         " AND status = 'ok' ORDER BY at DESC LIMIT 1",
@@ -60,7 +65,7 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
         typed = [typed_row(row, place.table.columns) for row in answer.added]
         await _become(tx, place, at, until, {row.identity: row.row for row in bag_of(typed)})
     await place.note(tx, Instant(at=at, status=OK, version=version, fingerprint=mark))
-    return None
+    return loser
 
 
 async def apply_events(tx: Transaction, place: Place, answer: Answer, version: str) -> None:

@@ -65,10 +65,9 @@ class Ingest:
         statuses = self._datable(body.statuses, done, now)
         news: set[str] = set()
         for answer in answers_of(lines):
-            reason = await self._apply(tx, device, answer, now, news)
-            if reason:
-                sample = str([*answer.added, *answer.removed][:5])[:SAMPLE_CHARS]
-                done.rejected.append(BadLine(reason=reason, sample=sample, name=answer.query))
+            bad = await self._apply(tx, device, answer, now, news)
+            if bad:
+                done.rejected.append(bad)
             else:
                 done.answers += 1
         await self._keep_statuses(tx, device, statuses, now, news)
@@ -97,20 +96,22 @@ class Ingest:
 
     async def _apply(
         self, tx: Transaction, device: devices.Device, answer: Answer, now: float, news: set[str]
-    ) -> str | None:
-        """Apply one answer; returns why it was not kept, where it was not."""
+    ) -> BadLine | None:
+        """Apply one answer; returns what had to be set aside for it."""
         try:
             table = await self._registry.table_for(tx, answer.query, [*answer.added, *answer.removed], now)
         except TooManyError as error:
-            return str(error)
+            sample = str([*answer.added, *answer.removed][:5])[:SAMPLE_CHARS]
+            return BadLine(reason=str(error), sample=sample, name=answer.query)
         version = await self._version(tx, device, table, answer)
         place = Place(device.device_no, table, self._gap(answer.query), news)
         if table.mode == "events":
             await apply_events(tx, place, answer, version)
         elif answer.snapshot:
-            reason = await apply_snapshot(tx, place, answer, version)
-            if reason:
-                return reason
+            loser = await apply_snapshot(tx, place, answer, version)
+            if loser:
+                reason = f"another answer of {iso(answer.unix_time)} is kept"
+                return BadLine(reason=reason, sample=f"fingerprint {loser}", name=answer.query)
         else:
             await apply_run(tx, place, answer, version)
         if answer.query == SCHEDULE_QUERY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ from server.store.store import Store
 SINCE_1970 = 36_500
 
 
+@cache
+def shipped_catalog() -> Catalog:
+    """The packs that come with Muster, read once."""
+    return load_catalog(shipped_packs())
+
+
 @asynccontextmanager
 async def open_store(
     directory: Path, catalog: Catalog | None = None, clock: Callable[[], float] = time.time
@@ -26,8 +33,7 @@ async def open_store(
     """A migrated store in ``directory`` that believes any past time."""
     async with opened_database(f"sqlite:///{directory / 'store.db'}", create=True) as database:
         await migrate(database.driver, clock())
-        chosen = catalog or load_catalog(shipped_packs())
-        store = Store(database.driver, chosen, max_age_days=SINCE_1970, clock=clock)
+        store = Store(database.driver, catalog or shipped_catalog(), max_age_days=SINCE_1970, clock=clock)
         await store.ship()
         yield store
 
