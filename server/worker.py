@@ -32,7 +32,7 @@ class Worker:
         self._store = store
         self._presence = presence
         self._scheduler = AsyncIOScheduler()
-        self._judged: tuple[date, int, int] | None = None
+        self._judged: tuple[date, str] | None = None
 
     async def start(self) -> None:
         """Judge the days that ended while no server ran, then begin the schedule."""
@@ -67,15 +67,15 @@ class Worker:
             log.info("judged %s", day)
 
     async def judge_news(self) -> None:
-        """Judge the days that late answers have opened again, and the running day as it stands.
+        """Judge the days that are over or that late answers have opened again, and the running day as it stands.
 
-        Does nothing if nothing has come since the last time.
+        The running day is left alone if nothing has come since the last time.
         """
+        await self.close_days()
         day = today(self._store.clock(), await self._store.read(fleet_zone))
-        state = (day, self._store.ingested, self._store.driver.generation)
+        state = (day, await self._store.read(last_seq))
         if state == self._judged:
             return
-        await self.close_days()
         try:
             await evaluate(self._store, day, day)
             self._judged = state
@@ -90,6 +90,12 @@ class Worker:
         except StoreError as error:
             self._presence.device_nos |= heard
             log.error("last_seen_at was not written, it will be tried again: %s", error)
+
+
+async def last_seq(tx: Transaction) -> str:
+    """The commit sequence of the last change to what verdicts rest on, by whatever process."""
+    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'seq'")
+    return str(found[0]) if found else ""
 
 
 async def due_days(store: Store) -> list[date]:

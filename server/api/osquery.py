@@ -62,7 +62,7 @@ async def log_lines(request: web.Request) -> web.Response:
     store = request.app[STORE]
     header_key = node_key_of_header(request.headers.get("Authorization", ""))
     try:
-        body = parse_log(await read_body(request, "log"))
+        body = parse_log(await read_body(request, "log"), header_key)
     except BadBodyError as error:
         # Refused, it would come again for ever and hold up all that follows; so it is set aside.
         device = await store.device_of(header_key)
@@ -70,7 +70,7 @@ async def log_lines(request: web.Request) -> web.Response:
             raise
         await store.reject(device, [BadLine(reason=str(error), sample="")])
         return _json(answers.OK)
-    device = await store.device_of(body.node_key or header_key)
+    device = await store.device_of(body.node_key)
     if device is None:
         return _unknown()
     done = await store.ingest(device, body)

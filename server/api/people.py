@@ -138,7 +138,7 @@ async def _principal(request: web.Request) -> Principal:
 
 def _number(request: web.Request, name: str, default: int, largest: int) -> int:
     text = request.query.get(name, str(default))
-    if not text.isdecimal() or not text.isascii() or int(text[:12]) > largest:
+    if not text.isdecimal() or not text.isascii() or len(text) > 12 or int(text) > largest:
         raise web.HTTPBadRequest(reason=f"{name} is a number from 0 to {largest}")
     return int(text)
 

@@ -91,7 +91,11 @@ def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
     problems: list[Problem] = []
     if not (root / "schema" / "osquery.json").is_file():
         raise CatalogError([Problem(str(root), 1, "no packs here", "a packs folder has schema/osquery.json in it")])
-    schema = load_schema(root)
+    try:
+        schema = load_schema(root)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"not an osquery schema ({type(error).__name__}: {error})"
+        raise CatalogError([Problem("schema/osquery.json", 1, what)]) from error
     catalog = Catalog(
         root,
         schema,
@@ -155,6 +159,12 @@ def _check_references(catalog: Catalog, problems: list[Problem]) -> None:
                 for name in wanted
                 if name not in known
             ]
+    for name in sorted(names):
+        variants = [query for (other, _), query in sorted(catalog.queries.items()) if other == name]
+        odd = next((query for query in variants if query.mode != variants[0].mode), None)
+        if odd:
+            message = f"mode is {odd.mode}, but {variants[0].mode} in {variants[0].file}: a query has one table"
+            problems.append(Problem(odd.file, 1, message))
     for loaded in catalog.controls.values():
         for platform, rule in loaded.control.platforms.items():
             if (rule.query, platform) not in catalog.queries:

@@ -62,7 +62,11 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
         problems.append(Problem(shown, 1, f"file name {path.name!r} is not {form}"))
         return None
     platforms = PLATFORMS if named["platform"] is None else (named["platform"],)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(shown, 1, f"cannot be read as UTF-8 text: {error}"))
+        return None
     start = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("--")), len(lines))
     found = len(problems)
     description, header = _header(lines[:start], shown, problems)

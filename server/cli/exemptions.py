@@ -62,6 +62,7 @@ async def _grant(url: str, device_id: str, control: str, until: date, why: tuple
             " requested_by, approved_by, granted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (exemption_id, device[0], control, first.isoformat(), until.isoformat(), *why, iso(now)),
         )
+        await tx.seq()
         return {"exemption_id": exemption_id, "first_day": first.isoformat(), "last_day": until.isoformat()}
 
     async with opened_database(url) as database:

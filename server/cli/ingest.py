@@ -12,6 +12,7 @@ from server.app import opened_store
 from server.catalog.config import SERIAL_DECORATION, UUID_DECORATION
 from server.cli.options import database_option, json_option, max_age_option, packs_option, print_json, run
 from server.normalize.devices import DeviceFacts
+from server.normalize.text import clean_text
 from server.store import devices
 from server.store.devices import Device
 from server.store.driver import StoreError, Transaction
@@ -89,9 +90,9 @@ async def _device(store: Store, line: ResultLine, platform: str) -> Device:
     uuid = line.decorations.get(UUID_DECORATION)
     serial = line.decorations.get(SERIAL_DECORATION)
     facts = DeviceFacts(
-        hostname=line.host_identifier[:255],
+        hostname=clean_text(line.host_identifier)[:255],
         # A log without our decorations names its host only, so the name has to stand for the machine.
-        hardware_uuid=uuid if isinstance(uuid, str) else f"host:{line.host_identifier[:255]}",
+        hardware_uuid=uuid if isinstance(uuid, str) else f"host:{clean_text(line.host_identifier)[:255]}",
         serial=serial if isinstance(serial, str) else "",
         platform=platform,
         os_name="",
@@ -100,7 +101,9 @@ async def _device(store: Store, line: ResultLine, platform: str) -> Device:
     )
 
     async def work(tx: Transaction) -> Device:
-        device_no = await devices.find_or_add(tx, facts, store.clock())
+        # What an enrolment said of the machine is better than what this log leaves out.
+        known = await tx.row("SELECT device_no FROM muster_devices WHERE identity = ?", (facts.identity,))
+        device_no = known[0] if known else await devices.find_or_add(tx, facts, store.clock())
         found = await tx.row("SELECT device_id, platform FROM muster_devices WHERE device_no = ?", (device_no,))
         assert found is not None
         return Device(device_no, *found)

@@ -46,15 +46,16 @@ class _MusterGroup(click.Group):
         return name, command, rest
 
 
-@click.group(cls=_MusterGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_MusterGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MUSTER"})
 @click.version_option(__version__, prog_name="muster")
 @click.option("-v", "--verbose", is_flag=True, help="Log more, to standard error.")
 def cli(verbose: bool) -> None:
     """Call the roll of a fleet: osquery's answers kept as SQL rows, controls judged every day.
 
-    Every option can be given as MUSTER_… in the environment or as a key of muster.toml; an option on the command line
-    comes first, then the environment, then the file. Exit codes: 0 ok, 1 failed, 2 usage, 3 problems found, 4 the
-    database is not ready.
+    Every option can be given in the environment (MUSTER_DATABASE, or MUSTER_SQL_LIMIT for the --limit of sql) or as a
+    key of muster.toml; an option on the command line comes first, then the environment, then the file.
+
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 problems found, 4 the database is not ready.
     """
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"

@@ -100,10 +100,15 @@ def _defaults(commands: Mapping[str, click.Command], settings: dict[str, Any]) -
     defaults: dict[str, Any] = {}
     for name, command in commands.items():
         own = settings.get(name, {})
+        own = own if isinstance(own, dict) else {}
         if isinstance(command, click.Group):
             defaults[name] = _defaults(command.commands, {**common, **own})
             continue
         values = common | {key.replace("-", "_"): value for key, value in own.items()}
-        known = {parameter.name for parameter in command.params if parameter.name}
-        defaults[name] = {key: value for key, value in values.items() if key in known}
+        defaults[name] = {
+            str(parameter.name): values[key]
+            for parameter in command.params
+            for key in (option.lstrip("-").replace("-", "_") for option in parameter.opts)
+            if key in values
+        }
     return defaults

@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,10 +130,9 @@ class SqliteDriver:
         self._connection.execute("SAVEPOINT job")
         try:
             result: Any = _drive(work(transaction))
-        except sqlite3.OperationalError:
-            # A full disk or a lost file fails the transaction, not one job of it.
-            raise
         except Exception as error:
+            if _is_the_databases(error):
+                raise
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
             failure = error
@@ -168,6 +167,19 @@ class _SqliteTransaction:
 
     async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         self._connection.executemany(sql, parameters)
+
+    async def attempt(self, work: Awaitable[Result]) -> Result | Exception:
+        self._connection.execute("SAVEPOINT attempt")
+        try:
+            return await work
+        except Exception as error:
+            if _is_the_databases(error):
+                raise
+            self._connection.execute("ROLLBACK TO attempt")
+            return error
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("RELEASE attempt")
 
     async def table_exists(self, name: str) -> bool:
         return await self.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)) is not None
@@ -220,6 +232,11 @@ def _drive(coroutine: Coroutine[Any, Any, Result] | Any) -> Result:
         return cast(Result, stop.value)
     coroutine.close()
     raise RuntimeError("a storage method waited for something other than its transaction")
+
+
+def _is_the_databases(error: Exception) -> bool:
+    """Whether the database failed, and not the statement: a full disk or a lock fails the whole transaction."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR
 
 
 @contextmanager

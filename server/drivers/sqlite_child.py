@@ -8,6 +8,7 @@ authorizer through which view a table is read, but a common table expression bea
 """
 
 import json
+import math
 import re
 import resource
 import secrets
@@ -29,6 +30,11 @@ _ALLOWED_FUNCTIONS = frozenset(
 )
 _TABLE_FUNCTIONS = ("json_each", "json_tree")
 _VIEW = re.compile(r"CREATE VIEW .*? AS\s+(?P<body>SELECT\b.*)", re.DOTALL)
+_EVERYTHING_READABLE = "SELECT name FROM main.sqlite_master UNION SELECT name FROM pragma_module_list"
+# Texts and comments, and quoted names, which are taken as a whole so that a quote in one begins nothing.
+_NOT_A_NAME = re.compile(
+    r"""'(?:[^']|'')*'|--[^\n]*|/\*.*?(?:\*/|\Z)|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""", re.DOTALL
+)
 _STEPS_BETWEEN_LOOKS = 20_000
 
 
@@ -61,6 +67,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     connection.execute("PRAGMA trusted_schema = OFF")
     secret = f"v{secrets.token_hex(8)}_"
     public = _make_views(connection, secret)
+    tables = frozenset(name for (name,) in connection.execute(_EVERYTHING_READABLE))
     for name in _TABLE_FUNCTIONS:
         connection.execute(f"SELECT 1 FROM {name}('[]')")  # connects it, which the authorizer would not allow later
     connection.execute("PRAGMA query_only = ON")
@@ -68,9 +75,11 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 2**20)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000)
-    connection.set_authorizer(_authorizer(public, secret))
+    connection.set_authorizer(_authorizer(public, secret, tables))
     deadline = time.monotonic() + request["seconds"]
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
+    if "muster_" in _NOT_A_NAME.sub(_kept_names, request["sql"]).lower():
+        return {"refused": "internal tables cannot be read: the public ones have no muster_ in their names"}
     cursor = connection.execute(request["sql"])
     if cursor.description is None:
         return {"refused": "the statement gives no rows: one SELECT is needed"}
@@ -81,8 +90,18 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         if len(rows) >= request["limit"] or size > request["bytes"]:
             truncated = True
             break
-        rows.append([value.hex() if isinstance(value, bytes) else value for value in row])
+        rows.append([_as_json(value) for value in row])
     return {"columns": [column[0] for column in cursor.description], "rows": rows, "truncated": truncated}
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _kept_names(match: re.Match[str]) -> str:
+    return " " if match.group()[0] in "'-/" else match.group()
 
 
 def _make_views(connection: sqlite3.Connection, secret: str) -> frozenset[str]:
@@ -97,7 +116,7 @@ def _make_views(connection: sqlite3.Connection, secret: str) -> frozenset[str]:
     return frozenset(name for name, _ in public)
 
 
-def _authorizer(public: frozenset[str], secret: str) -> Callable[..., int]:
+def _authorizer(public: frozenset[str], secret: str, tables: frozenset[str]) -> Callable[..., int]:
     read_through_views: set[str] = set()
 
     def allowed(action: int, first: str, second: str, database: str | None, source: str | None) -> bool:
@@ -115,6 +134,8 @@ def _authorizer(public: frozenset[str], secret: str) -> Callable[..., int]:
                 return True
             # A view of which no column is used is merged into the statement, and reads its tables as if it named them.
             return second == "" and database is None and first in read_through_views
+        if second == "" and database is None and first not in tables and not first.startswith(("sqlite_", "pragma_")):
+            return True  # a common table expression of which no column is used
         return first in _TABLE_FUNCTIONS or (first in public and database in ("temp", None))
 
     return lambda *arguments: sqlite3.SQLITE_OK if allowed(*arguments) else sqlite3.SQLITE_DENY

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 ENGINE = "1"
 """Grows when the same rule and rows would be judged otherwise than before."""
+_FIRST_DAY = date(1970, 1, 1)
 GRACE_SECONDS = 3600
 """How long after its end a day stays open, for answers on their way."""
 
@@ -62,6 +63,8 @@ async def evaluate(store: Store, first: date, last: date) -> list[Judged]:
     now = store.clock()
     if last < first:
         raise StoreError(f"The period ends on {last} before it begins on {first}.")
+    if first < _FIRST_DAY:
+        raise StoreError(f"{first} is before {_FIRST_DAY}: there were no computers' days to judge.")
     if last > today(now, zone):
         raise StoreError(f"{last} is in the future: it is {today(now, zone)} in the fleet's zone {zone}.")
     results: list[Judged] = []
@@ -161,7 +164,7 @@ async def _judge_platform(
         if judged is None:
             judged = judge_rows(counts.get(device_no, _NO_ROWS), rule.quantifier, rule.empty)
         verdicts[device_no] = Verdict(judged[0], judged[0], 0, judged[1])
-    return verdicts | await _lapses(tx, table, rule, day, verdicts)
+    return verdicts | await _lapses(tx, table, rule, query.version, day, verdicts)
 
 
 _NO_ROWS = Counts(0, 0, 0, 0)
@@ -172,13 +175,13 @@ def _not_applicable(scope: str, day: Day) -> Verdict:
 
 
 async def _lapses(
-    tx: Transaction, table: QueryTable, rule: Rule, day: Day, verdicts: Mapping[int, Verdict]
+    tx: Transaction, table: QueryTable, rule: Rule, version: str, day: Day, verdicts: Mapping[int, Verdict]
 ) -> dict[int, Verdict]:
     """The passing devices at which the rule was broken at some answer within the day, marked so."""
     span = (day.starts_at, day.ends_at)
     lapsed: dict[int, Verdict] = {}
     for device_no, total, *counts in await tx.rows(
-        statements.counts_within(table, rule), (table.name, *span, *span, *span)
+        statements.counts_within(table, rule), (table.name, *span, version, *span, *span)
     ):
         verdict = verdicts.get(device_no)
         if verdict is None or verdict.status != PASS:

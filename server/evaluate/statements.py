@@ -28,7 +28,12 @@ def counts_at_end(table: QueryTable, rule: Rule) -> str:
 
 
 HEARD = """
-SELECT d.device_no, d.in_scope_from, COALESCE(i.at, ''), COALESCE(i.status, ''), COALESCE(i.version, ''),
+SELECT d.device_no, d.in_scope_from, COALESCE(i.at, ''), COALESCE(i.status, ''),
+       COALESCE(CASE WHEN i.version = '?' THEN (
+           SELECT v.version FROM muster_instants v
+            WHERE v.device_no = i.device_no AND v.table_name = i.table_name AND v.at < i.at AND v.version <> '?'
+              AND v.status IN ('ok', 'incomplete')
+            ORDER BY v.at DESC LIMIT 1) ELSE i.version END, ''),
        COALESCE((SELECT MAX(o.at) FROM muster_instants o
                   WHERE o.device_no = d.device_no AND o.table_name = ? AND o.at < ?
                     AND o.status IN ('ok', 'incomplete')), '')
@@ -55,14 +60,15 @@ SELECT device_no, in_scope_from FROM muster_devices
 def counts_within(table: QueryTable, rule: Rule) -> str:
     """How the rows stood to a rule at each answer within a day, for the devices whose rows changed on it.
 
-    Parameters: table name, start, end, then start, end, start, end. Gives device_no, total, holding, breaking,
+    Answers to another version of the query are left out. Parameters: table name, start, end, version, then start, end,
+    start, end. Gives device_no, total, holding, breaking,
     undecided, a row per device and answer.
     """
     return (
         f"SELECT i.device_no, COUNT(r.device_no), {_sums(rule)} FROM muster_instants i"
         f" LEFT JOIN {table.rows_name} r ON r.device_no = i.device_no AND r.muster_superseded_seq IS NULL"
         " AND r.valid_from <= i.at AND (r.valid_to IS NULL OR r.valid_to > i.at)"
-        " WHERE i.table_name = ? AND i.at >= ? AND i.at < ? AND i.status = 'ok' AND i.device_no IN ("
+        " WHERE i.table_name = ? AND i.at >= ? AND i.at < ? AND i.status = 'ok' AND i.version = ? AND i.device_no IN ("
         f"SELECT c.device_no FROM {table.rows_name} c WHERE c.muster_superseded_seq IS NULL"
         " AND ((c.valid_from >= ? AND c.valid_from < ?) OR (c.valid_to >= ? AND c.valid_to < ?)))"
         " GROUP BY i.device_no, i.at"

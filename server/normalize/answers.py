@@ -30,7 +30,7 @@ class Answer:
     removed: list[Row] = field(default_factory=list)
 
 
-def answers_of(lines: Iterable[ResultLine]) -> list[Answer]:
+def answers_of(lines: Iterable[ResultLine], platform: str = "") -> list[Answer]:
     """Group lines into answers and order them as they happened.
 
     The lines of a body are sorted by a text key and not by time; all lines of one run share query, epoch, counter and
@@ -56,15 +56,25 @@ def answers_of(lines: Iterable[ResultLine]) -> list[Answer]:
                 snapshot=line.kind == "snapshot",
                 whole=snapshot or line.counter == 0,
             )
-        run.added += line.added if snapshot else _unescaped(line.added)
-        run.removed += _unescaped(line.removed)
+        run.added += _named(line.added if snapshot else _unescaped(line.added, platform))
+        run.removed += _named(_unescaped(line.removed, platform))
     return sorted(runs.values(), key=lambda run: (run.query, run.unix_time, run.epoch, run.counter))
 
 
-def _unescaped(rows: Sequence[Row]) -> list[Row]:
+def _named(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows, with names of columns that can be kept."""
+    if all("".join(row).isascii() and "\x00" not in "".join(row) for row in rows):
+        return rows
+    return [{clean_text(column): value for column, value in row.items()} for row in rows]
+
+
+def _unescaped(rows: Sequence[Row], platform: str) -> list[Row]:
+    windows = platform == "windows"
     return [
         {
-            column: unescape_differential(value) if isinstance(value, str) and "\\x" in value else value
+            column: unescape_differential(value, windows=windows)
+            if isinstance(value, str) and "\\x" in value
+            else value
             for column, value in row.items()
         }
         for row in rows

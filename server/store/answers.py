@@ -55,16 +55,18 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
             return mark
         loser = str(known[1])
     before = await tx.row(
-        "SELECT at, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at < ?"
-        " AND status = 'ok' ORDER BY at DESC LIMIT 1",
+        "SELECT status, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at < ?"
+        " AND status IN ('ok', 'incomplete') ORDER BY at DESC LIMIT 1",
         (*key, at),
     )
     until = await _next_answer(tx, place, at)
-    unchanged = before is not None and before[1:] == (version, mark) and until is None and known is None
+    unchanged = before == (OK, version, mark) and until is None and known is None
     if not unchanged:
         typed = [typed_row(row, place.table.columns) for row in answer.added]
         await _become(tx, place, at, until, {row.identity: row.row for row in bag_of(typed)})
     await place.note(tx, Instant(at=at, status=OK, version=version, fingerprint=mark))
+    if until is not None:
+        await _replay_runs(tx, place, at)
     return loser
 
 
@@ -88,13 +90,19 @@ async def apply_events(tx: Transaction, place: Place, answer: Answer, version: s
 async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str) -> None:
     """Merge one run of a differential into those received, and bring every state from it on up to date."""
     run = Run.of(answer, iso(answer.unix_time), version)
-    if not await keep_run(tx, place.device_no, place.table.name, run):
-        return
-    previous, runs = await runs_from(tx, place.device_no, place.table.name, run.at)
-    state = await _state_before(tx, place, run.at)
+    if await keep_run(tx, place.device_no, place.table.name, run):
+        await _replay_runs(tx, place, run.at)
+
+
+async def _replay_runs(tx: Transaction, place: Place, start: str) -> None:
+    """Apply the runs from an instant on again, each to what was true just before it, by a run or a snapshot."""
+    previous, runs = await runs_from(tx, place.device_no, place.table.name, start)
     complete = previous is not None and await _was_complete(tx, place, previous.at)
+    state: Counter[str] = Counter()
     values: dict[str, TypedRow] = {}
     for position, current in enumerate(runs):
+        if position == 0 or runs[position - 1].at != current.at:
+            state = await _state_before(tx, place, current.at)
         values |= _apply(state, current, place.table)
         complete = current.whole or (complete and previous is not None and current.follows(previous))
         previous = current

@@ -13,6 +13,9 @@ from server.store.driver import Transaction
 
 OK, ERROR, INCOMPLETE, DENYLISTED = "ok", "error", "incomplete", "denylisted"
 
+VERSION_OF_THE_ANSWER_BEFORE = "?"
+"""The version of an answer without rows to a query that may or may not be ours."""
+
 SHORTEST_GAP, LONGEST_GAP = 900, 12 * 3600
 """Seconds. A stretch that spans a day then has an answer on that day, for no day is shorter than 23 hours."""
 FOREIGN_GAP = 6 * 3600

@@ -29,6 +29,12 @@ class Transaction(Protocol):
     async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Run a statement once per parameter row."""
 
+    async def attempt(self, work: Awaitable[Result]) -> Result | Exception:
+        """Run ``work`` behind a savepoint and return its result; or undo it and return why it failed.
+
+        What fails for the database's own reasons (a full disk, a lost connection) is raised, for it would fail again.
+        """
+
     async def table_exists(self, name: str) -> bool:
         """Whether a table of that name is in the database."""
 

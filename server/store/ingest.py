@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from server.normalize.text import clean_text
 from server.normalize.times import iso, unix
 from server.store import devices
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
-from server.store.coverage import DENYLISTED, ERROR, Instant, gap_for
+from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant, gap_for
 from server.store.driver import Transaction
 from server.store.registry import Registry, TooManyError
 from server.store.shipped import ShippedQuery
-from server.store.tables import QueryTable
 from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
+
+log = logging.getLogger(__name__)
 
 DAY = 86_400
 FUTURE_SECONDS = 3600
@@ -28,7 +30,7 @@ REJECTS_A_DEVICE = 1000
 SAMPLE_CHARS = 1000
 SCHEDULE_QUERY = "osquery_schedule"
 
-_QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>\S+): (?P<message>.*)", re.DOTALL)
+_QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<message>.*)", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -38,6 +40,11 @@ class Ingested:
     answers: int = 0
     statuses: int = 0
     rejected: list[BadLine] = field(default_factory=list)
+
+
+def _bad_line(answer: Answer, reason: str) -> BadLine:
+    sample = str([*answer.added, *answer.removed][:5])[:SAMPLE_CHARS]
+    return BadLine(reason=reason, sample=sample, name=answer.query)
 
 
 class Ingest:
@@ -64,8 +71,13 @@ class Ingest:
         lines = self._datable(body.results, done, now)
         statuses = self._datable(body.statuses, done, now)
         news: set[str] = set()
-        for answer in answers_of(lines):
-            bad = await self._apply(tx, device, answer, now, news)
+        for answer in answers_of(lines, device.platform):
+            bad = await tx.attempt(self._apply(tx, device, answer, now, news))
+            if isinstance(bad, Exception):
+                # A defect of ours or of the data must not hold up all that the device says from now on.
+                log.error("an answer to %s was set aside", answer.query, exc_info=bad)
+                self._registry.forget()
+                bad = _bad_line(answer, f"it could not be stored ({type(bad).__name__})")
             if bad:
                 done.rejected.append(bad)
             else:
@@ -74,6 +86,8 @@ class Ingest:
         done.statuses = len(statuses)
         await self.reject(tx, device, done.rejected)
         await self._reopen_days(tx, news)
+        if news:
+            await tx.seq()  # so that whoever waits for news can see that there was some
         times = [line.unix_time for line in lines] + [line.unix_time for line in statuses]
         await devices.heard(tx, device.device_no, iso(now), iso(min(times)) if times else None)
         return done
@@ -101,9 +115,8 @@ class Ingest:
         try:
             table = await self._registry.table_for(tx, answer.query, [*answer.added, *answer.removed], now)
         except TooManyError as error:
-            sample = str([*answer.added, *answer.removed][:5])[:SAMPLE_CHARS]
-            return BadLine(reason=str(error), sample=sample, name=answer.query)
-        version = await self._version(tx, device, table, answer)
+            return _bad_line(answer, str(error))
+        version = self._version(device, answer)
         place = Place(device.device_no, table, self._gap(answer.query), news)
         if table.mode == "events":
             await apply_events(tx, place, answer, version)
@@ -118,11 +131,12 @@ class Ingest:
             await self._note_denylisted(tx, device, answer, now, news)
         return None
 
-    async def _version(self, tx: Transaction, device: devices.Device, table: QueryTable, answer: Answer) -> str:
+    def _version(self, device: devices.Device, answer: Answer) -> str:
         """The version of the query an answer is to; empty for one that is not known to be ours.
 
         A foreign osqueryd may run a query under a shipped one's name. It counts as the shipped one if its rows have
-        every column that one gives; an answer without rows says nothing of its columns and goes by the one before.
+        every column that one gives; an answer without rows says nothing of its columns, so it is judged by the one
+        before it, whichever that turns out to be.
         """
         if answer.version is not None:
             return answer.version
@@ -131,15 +145,10 @@ class Ingest:
         if shipped is None or current is None:
             return ""
         rows = [*answer.added, *answer.removed]
-        if rows:
-            needed = shipped.needed[device.platform]
-            return current if all(row.keys() >= needed for row in rows) else ""
-        before = await tx.row(
-            "SELECT version FROM muster_instants WHERE device_no = ? AND table_name = ? AND at <= ?"
-            " AND status IN ('ok', 'incomplete') ORDER BY at DESC LIMIT 1",
-            (device.device_no, table.name, iso(answer.unix_time)),
-        )
-        return str(before[0]) if before else ""
+        if not rows:
+            return VERSION_OF_THE_ANSWER_BEFORE
+        needed = shipped.needed[device.platform]
+        return current if all(row.keys() >= needed for row in rows) else ""
 
     async def _note_denylisted(
         self, tx: Transaction, device: devices.Device, answer: Answer, now: float, news: set[str]
@@ -162,15 +171,20 @@ class Ingest:
         rows = []
         for line in lines:
             at = iso(line.unix_time)
-            values = (line.severity, clean_text(line.filename), line.line, clean_text(line.message), line.version)
+            values = (
+                line.severity,
+                clean_text(line.filename),
+                line.line,
+                clean_text(line.message),
+                clean_text(line.version),
+            )
             digest = digest_of(repr(values).encode("utf-8", "replace"))
             ordinal = seen.get((at, digest), 0)
             seen[at, digest] = ordinal + 1
             rows.append((device.device_no, at, digest, ordinal, *values))
             failed = _QUERY_FAILED.fullmatch(line.message)
             if failed:
-                message = clean_text(failed["message"])[:SAMPLE_CHARS]
-                instant = Instant(at=at, status=ERROR, message=message)
+                instant = Instant(at=at, status=ERROR, message=clean_text(failed["message"])[:SAMPLE_CHARS])
                 await self._note(tx, device, failed["name"], instant, now, news)
         if rows:
             await tx.many(

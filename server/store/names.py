@@ -42,12 +42,12 @@ def table_name(query: str, taken: Container[str]) -> str:
         or plain.startswith(("muster_", "sqlite_", "pg_", "posture", "live_"))
         or plain.endswith("_history")
         or not plain.strip("_")
-        or plain[0].isdigit()
+        or plain[:1].isdigit()
     )
     if not reserved and len(plain) <= LONGEST_TABLE and plain not in taken:
         return plain
-    prefix = "q_" if plain.startswith(("muster_", "sqlite_", "pg_")) or plain[0].isdigit() else ""
-    return f"{prefix}{plain[: LONGEST_TABLE - 9]}_{_hash(query)}"
+    prefix = "q_" if plain.startswith(("muster_", "sqlite_", "pg_")) or not plain[:1].isalpha() else ""
+    return _free(f"{prefix}{plain[: LONGEST_TABLE - 9]}", query, taken)
 
 
 def column_name(column: str, taken: Container[str]) -> str:
@@ -58,7 +58,7 @@ def column_name(column: str, taken: Container[str]) -> str:
         return plain
     if plain in OWN_COLUMNS and f"{plain}_" not in taken:
         return f"{plain}_"
-    return f"{plain[: LONGEST_COLUMN - 7]}_{_hash(column)}"
+    return _free(plain[: LONGEST_COLUMN - 7], column, taken)
 
 
 def quoted(name: str) -> str:
@@ -66,5 +66,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
+def _free(stem: str, name: str, taken: Container[str]) -> str:
+    """The stem with a hash of the name that nobody has yet; the first may have been taken by chance or malice."""
+    tries = 0
+    while True:
+        digest = hashlib.blake2b(f"{name}{tries or ''}".encode(), digest_size=3).hexdigest()
+        if f"{stem}_{digest}" not in taken:
+            return f"{stem}_{digest}"
+        tries += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from server.normalize.rows import Column
 from server.normalize.times import iso
-from server.normalize.values import TEXT, kind_of
-from server.store.driver import Transaction
+from server.normalize.values import BIGINT, DOUBLE, TEXT, kind_of
+from server.store.driver import StoreError, Transaction
 from server.store.names import column_name, table_name
+from server.store.retype import retype
 from server.store.tables import QueryTable
 from server.wire.messages import Row
 
@@ -62,33 +63,36 @@ class Registry:
         table = tables.get(query)
         if table is None:
             table = await self._create(tx, query, tables, now)
-        known = {column.name for column in table.columns}
-        sent: dict[str, str] = {}
-        for row in rows:
-            if not row.keys() <= known:
-                for name in row.keys() - known:
-                    sent.setdefault(name, TEXT)
-                    if row[name] not in ("", None) and sent[name] == TEXT:
-                        sent[name] = kind_of(row[name])
-                known |= row.keys()
+        sent = _new_columns({column.name for column in table.columns}, rows)
+        if sent and len(table.columns) + len(sent) > COLUMNS_A_TABLE:
+            raise TooManyError(f"table {table.name} would have more than {COLUMNS_A_TABLE} columns")
         return await self._widen(tx, table, sent) if sent else table
 
     async def ship(self, tx: Transaction, now: float) -> None:
         """Make or widen the tables of every shipped query, so that they can be asked before any device answered."""
-        tables = await self.all(tx)
-        for query, (_, columns) in self._shipped.items():
-            table = tables.get(query)
+        for query, (mode, columns) in self._shipped.items():
+            table = await self.find(tx, query)
             if table is None:
-                await self._create(tx, query, tables, now)
+                await self._create(tx, query, await self.all(tx), now)
                 continue
-            known = {column.name for column in table.columns}
-            missing = {column.name: column.kind for column in columns if column.name not in known}
+            if table.mode != mode:
+                raise StoreError(
+                    f"Query {query!r} is of mode {mode} now, but its table holds answers of mode {table.mode}: "
+                    "give the query a new name."
+                )
+            wanted = {column.name: column for column in columns}
+            for column in table.columns:
+                if column.name in wanted and wanted[column.name].kind != column.kind:
+                    await retype(tx, table, column, wanted[column.name].kind)
+            missing = wanted.keys() - {column.name for column in table.columns}
             if missing:
-                await self._widen(tx, table, missing)
-            if not table.managed:
-                await tx.run("UPDATE muster_queries SET managed = 1 WHERE query = ?", (query,))
-                self.forget()
-                tables = await self.all(tx)
+                await self._widen(tx, table, {name: wanted[name].kind for name in missing})
+            await tx.run("UPDATE muster_queries SET managed = 1 WHERE query = ? AND managed = 0", (query,))
+            await tx.many(
+                "UPDATE muster_columns SET volatile = ? WHERE table_name = ? AND name = ? AND volatile <> ?",
+                [(int(c.volatile), table.name, c.name, int(c.volatile)) for c in columns],
+            )
+            self.forget()
 
     async def _create(self, tx: Transaction, query: str, tables: dict[str, QueryTable], now: float) -> QueryTable:
         shipped = self._shipped.get(query)
@@ -108,8 +112,6 @@ class Registry:
         return table
 
     async def _widen(self, tx: Transaction, table: QueryTable, sent: Mapping[str, str]) -> QueryTable:
-        if len(table.columns) + len(sent) > COLUMNS_A_TABLE:
-            raise TooManyError(f"table {table.name} would have more than {COLUMNS_A_TABLE} columns")
         taken = {column.sql_name for column in table.columns}
         added: list[Column] = []
         for name in sorted(sent):
@@ -132,3 +134,22 @@ class Registry:
                 for position, column in enumerate(table.columns[start:], start)
             ],
         )
+
+
+def _new_columns(known: Set[str], rows: Iterable[Row]) -> dict[str, str]:
+    """The columns of ``rows`` that are not known yet, each of the kind that holds every value sent for it."""
+    kinds: dict[str, set[str]] = {}
+    for row in rows:
+        if row.keys() <= known:
+            continue
+        for name in row.keys() - known:
+            seen = kinds.setdefault(name, set())
+            if row[name] not in ("", None):
+                seen.add(kind_of(row[name]))
+    return {name: _widest(seen) for name, seen in kinds.items()}
+
+
+def _widest(kinds: Set[str]) -> str:
+    if not kinds or TEXT in kinds:
+        return TEXT
+    return DOUBLE if DOUBLE in kinds else BIGINT

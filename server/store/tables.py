@@ -9,7 +9,7 @@ from functools import cached_property
 from server.normalize.rows import Column
 from server.store.names import quoted
 
-_SQL_TYPES = {"text": "TEXT", "bigint": "BIGINT", "double": "DOUBLE PRECISION"}
+SQL_TYPES = {"text": "TEXT", "bigint": "BIGINT", "double": "DOUBLE PRECISION"}
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,11 @@ class QueryTable:
         return replace(self, columns=(*self.columns, *columns))
 
     def create(self) -> Iterator[str]:
-        """Statements that make the table, its indexes and its views."""
-        columns = "".join(f", {quoted(c.sql_name)} {_SQL_TYPES[c.kind]}" for c in self.columns)
+        """Statements that make the table, its indexes and its views.
+
+        Tables and indexes share their names' space, so what they are stands before the name of the query.
+        """
+        columns = "".join(f", {quoted(c.sql_name)} {SQL_TYPES[c.kind]}" for c in self.columns)
         yield (
             f"CREATE TABLE {self.rows_name} (device_no BIGINT NOT NULL, muster_digest TEXT NOT NULL,"
             " muster_ordinal BIGINT NOT NULL, valid_from TEXT NOT NULL, valid_to TEXT, opened_seq BIGINT NOT NULL,"
@@ -41,29 +44,33 @@ class QueryTable:
         )
         if self.mode == "events":
             yield (
-                f"CREATE UNIQUE INDEX {quoted(f'muster_rows_{self.name}_event')} ON {self.rows_name}"
+                f"CREATE UNIQUE INDEX {quoted(f'muster_event_{self.name}')} ON {self.rows_name}"
                 " (device_no, valid_from, muster_digest, muster_ordinal)"
             )
         else:
             # Twice the same open row would be the same row counted twice: the database itself refuses it.
             yield (
-                f"CREATE UNIQUE INDEX {quoted(f'muster_rows_{self.name}_open')} ON {self.rows_name}"
+                f"CREATE UNIQUE INDEX {quoted(f'muster_open_{self.name}')} ON {self.rows_name}"
                 " (device_no, muster_digest, muster_ordinal)"
                 " WHERE valid_to IS NULL AND muster_superseded_seq IS NULL"
             )
             yield (
-                f"CREATE INDEX {quoted(f'muster_rows_{self.name}_closed')} ON {self.rows_name}"
+                f"CREATE INDEX {quoted(f'muster_closed_{self.name}')} ON {self.rows_name}"
                 " (device_no, valid_to) WHERE valid_to IS NOT NULL"
             )
         yield from self.create_views()
 
     def add(self, columns: tuple[Column, ...]) -> Iterator[str]:
         """Statements that add columns to an existing table and make its views anew."""
+        yield from self.drop_views()
+        for column in columns:
+            yield f"ALTER TABLE {self.rows_name} ADD COLUMN {quoted(column.sql_name)} {SQL_TYPES[column.kind]}"
+        yield from self.with_columns(columns).create_views()
+
+    def drop_views(self) -> Iterator[str]:
+        """Statements that take away the public names for a change of what lies below."""
         yield f"DROP VIEW {quoted(self.name)}"
         yield f"DROP VIEW {quoted(f'{self.name}_history')}"
-        for column in columns:
-            yield f"ALTER TABLE {self.rows_name} ADD COLUMN {quoted(column.sql_name)} {_SQL_TYPES[column.kind]}"
-        yield from self.with_columns(columns).create_views()
 
     def create_views(self) -> Iterator[str]:
         """The two public names of the query."""

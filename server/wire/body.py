@@ -38,19 +38,15 @@ def inflate(raw: bytes, limit: Limit) -> bytes:
     return bytes(out)
 
 
-_BIG_NUMBER = re.compile(rb"[:\[,]\s*-?\d{19,}")
-_NUMERICS = re.compile(rb'"(?:numerics|logNumericsAsNumbers)"\s*:\s*true')
-
-
-def decode(raw: bytes) -> Any:
+def decode(raw: bytes, *, exact: bool = False) -> Any:
     """Return the JSON value of ``raw``.
 
     Bytes that are not UTF-8 are replaced by U+FFFD (a snapshot carries file names as they are), control
-    characters and lone surrogates are let through for ``normalize`` to mend, and integers beyond 64 bits keep
-    their digits. Raises ``BadBodyError`` when there is no JSON value in it or it nests too deep.
+    characters and lone surrogates are let through for ``normalize`` to mend. The fast parser turns an integer beyond
+    64 bits into a float; ``exact`` keeps its digits. Raises ``BadBodyError`` when there is no JSON value in it or it
+    nests too deep.
     """
-    # orjson turns an integer beyond 64 bits into a float; only bodies with real numbers can hold one.
-    if not (_NUMERICS.search(raw) and _BIG_NUMBER.search(raw)):
+    if not exact:
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError:

@@ -25,7 +25,7 @@ class Limit:
     reason: str
 
 
-RATIO_FREE = 8 * MIB
+RATIO_FREE = 64 * MIB
 """Output below this is never held against the ratio: small repetitive bodies compress very well."""
 
 LINES_A_BODY = 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ SAMPLE_CHARS = 1000
 BAD_LINES_A_BODY = 100
 """Unreadable lines kept of one body; the rest of them are counted in the last one's reason."""
 
+_ROUNDED = 2.0**63
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
 _SCALARS = (str, int, float, bool, type(None))
 _OWN_KEYS = frozenset(
     """snapshot diffResults columns action name hostIdentifier calendarTime unixTime epoch counter numerics
@@ -21,29 +24,39 @@ _OWN_KEYS = frozenset(
 )
 
 
+class _RoundedError(Exception):
+    """A number was too large for the fast parser and has lost digits; the body is to be read exactly."""
+
+
 class _BadLineError(ValueError):
     """This line cannot be stored; the message is the reason."""
 
 
-def parse_log(raw: bytes) -> LogBody:
+def parse_log(raw: bytes, header_key: str = "") -> LogBody:
     """Read a /log body; what is no JSON as a whole is read line by line.
 
-    Raises ``BadBodyError`` only when not even a node key can be found in it.
+    ``header_key`` is the node key of the request's header, for a body that has none. Raises ``BadBodyError`` only when
+    there is no node key anywhere.
     """
     try:
-        value = decode(raw)
+        return _parse(raw, decode(raw), header_key)
+    except _RoundedError:
+        return _parse(raw, decode(raw, exact=True), header_key, exact=True)
     except BadBodyError as error:
-        return _salvage(raw, error)
+        return _salvage(raw, header_key, error)
+
+
+def _parse(raw: bytes, value: Any, header_key: str, *, exact: bool = False) -> LogBody:
     if not isinstance(value, dict):
         raise BadBodyError(f"body is a JSON {_kind(value)}, not an object")
-    body = LogBody(node_key=text_of(value.get("node_key")))
+    body = LogBody(node_key=text_of(value.get("node_key")) or header_key)
     lines = value.get("data")
     if not isinstance(lines, list):
         _keep_bad(body, BadLine(reason=f"data is {_kind(lines)}, not an array of lines", sample=_sample(value)))
         return body
     if len(raw) > limits.LINE_BYTES:  # else no line of it can be over the limit
         lines = [line for line in lines if _short_enough(body, line)]
-    _read_lines(body, lines, text_of(value.get("log_type")))
+    _read_lines(body, lines, text_of(value.get("log_type")), exact=exact)
     return body
 
 
@@ -61,15 +74,15 @@ def parse_file_line(raw: bytes) -> LogBody:
     """Read one line of a results or snapshots log that osquery's filesystem logger wrote."""
     body = LogBody(node_key="")
     try:
-        line = decode(raw)
+        line = decode(raw, exact=True)
     except BadBodyError as error:
         _keep_bad(body, BadLine(reason=str(error), sample=_sample(raw.decode("utf-8", "replace"))))
         return body
-    _read_lines(body, [line], "result")
+    _read_lines(body, [line], "result", exact=True)
     return body
 
 
-def _read_lines(body: LogBody, lines: list[Any], log_type: str) -> None:
+def _read_lines(body: LogBody, lines: list[Any], log_type: str, *, exact: bool = False) -> None:
     if len(lines) > limits.LINES_A_BODY:
         _keep_bad(body, BadLine(reason=f"{len(lines)} lines in one body, {limits.LINES_A_BODY} are read", sample=""))
         lines = lines[: limits.LINES_A_BODY]
@@ -80,17 +93,17 @@ def _read_lines(body: LogBody, lines: list[Any], log_type: str) -> None:
             if log_type == "status" or ("severity" in line and "name" not in line):
                 body.statuses.append(_status(line))
             else:
-                body.results.append(_result(line))
+                body.results.append(_result(line, exact))
         except _BadLineError as error:
             name = text_of(line.get("name")) if isinstance(line, dict) else ""
             _keep_bad(body, BadLine(reason=str(error), sample=_sample(line), name=name[: limits.NAME_CHARS]))
 
 
-def _result(line: dict[str, Any]) -> ResultLine:
+def _result(line: dict[str, Any], exact: bool) -> ResultLine:
     name = line.get("name")
     if not isinstance(name, str) or not name.strip() or len(name) > limits.NAME_CHARS:
         raise _BadLineError("line has no usable query name")
-    kind, added, removed = _rows(line)
+    kind, added, removed = _rows(line, exact)
     decorations = line.get("decorations")
     if not isinstance(decorations, dict):  # --decorations_top_level puts them beside osquery's own keys
         decorations = {key: value for key, value in line.items() if key not in _OWN_KEYS}
@@ -107,19 +120,19 @@ def _result(line: dict[str, Any]) -> ResultLine:
     )
 
 
-def _rows(line: dict[str, Any]) -> tuple[str, list[Row], list[Row]]:
+def _rows(line: dict[str, Any], exact: bool) -> tuple[str, list[Row], list[Row]]:
     action = line.get("action")
     if "snapshot" in line:
-        return "snapshot", _checked(line["snapshot"], "snapshot"), []
+        return "snapshot", _checked(line["snapshot"], "snapshot", exact), []
     if "diffResults" in line:
         # Very old agents sent "" for an empty difference.
         difference = line["diffResults"] or {}
         if not isinstance(difference, dict):
             raise _BadLineError(f"diffResults is {_kind(difference)}, not an object")
         added, removed = difference.get("added", []), difference.get("removed", [])
-        return "diff", _checked(added, "added"), _checked(removed, "removed")
+        return "diff", _checked(added, "added", exact), _checked(removed, "removed", exact)
     if "columns" in line:
-        rows = _checked([line["columns"]], "columns")
+        rows = _checked([line["columns"]], "columns", exact)
         if action == "added":
             return "event", rows, []
         if action == "removed":
@@ -130,7 +143,7 @@ def _rows(line: dict[str, Any]) -> tuple[str, list[Row], list[Row]]:
     raise _BadLineError("line has none of snapshot, diffResults, columns")
 
 
-def _checked(rows: Any, where: str) -> list[Row]:
+def _checked(rows: Any, where: str, exact: bool) -> list[Row]:
     if rows == "":
         return []
     if not isinstance(rows, list):
@@ -143,11 +156,19 @@ def _checked(rows: Any, where: str) -> list[Row]:
         if len(row) > limits.COLUMNS_A_ROW:
             raise _BadLineError(f"a row of {where} has {len(row)} columns, more than {limits.COLUMNS_A_ROW}")
         for column, value in row.items():
-            if not isinstance(value, _SCALARS):
-                raise _BadLineError(f"column {column[:100]!r} holds {_kind(value)}, not a single value")
-            if isinstance(value, str) and len(value) > limits.VALUE_CHARS:
-                raise _BadLineError(f"column {column[:100]!r} holds {len(value)} characters")
+            _check_value(column, value, exact)
     return rows
+
+
+def _check_value(column: str, value: Any, exact: bool) -> None:
+    if isinstance(value, str):
+        if len(value) > limits.VALUE_CHARS:
+            raise _BadLineError(f"column {column[:100]!r} holds {len(value)} characters")
+    elif isinstance(value, float):
+        if abs(value) >= _ROUNDED and value.is_integer() and not exact:
+            raise _RoundedError
+    elif not isinstance(value, _SCALARS):
+        raise _BadLineError(f"column {column[:100]!r} holds {_kind(value)}, not a single value")
 
 
 def _status(line: dict[str, Any]) -> StatusLine:
@@ -163,25 +184,27 @@ def _status(line: dict[str, Any]) -> StatusLine:
 
 def _whole(line: dict[str, Any], key: str, default: int | None = None) -> int:
     value = line.get(key, default)
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 20:
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return value
     raise _BadLineError(f"{key} is {_sample(value)!r}, not a whole number")
 
 
-def _salvage(raw: bytes, cause: BadBodyError) -> LogBody:
+def _salvage(raw: bytes, header_key: str, cause: BadBodyError) -> LogBody:
     """Read the lines of a body that is broken somewhere, one at a time; the broken ones become bad lines."""
-    node_key = node_key_in(raw)
+    node_key = header_key or node_key_in(raw)
     if not node_key:
         raise cause
     body = LogBody(node_key=node_key)
     text = raw.decode("utf-8", "replace")
     for line in _objects(text, text.find("[", text.find('"data"'))):
         if isinstance(line, dict):
-            _read_lines(body, [line], "")
+            _read_lines(body, [line], "", exact=True)
         else:
             _keep_bad(body, BadLine(reason=str(cause), sample=_sample(line)))
+            if len(body.bad) >= BAD_LINES_A_BODY:
+                break
     if not (body.results or body.statuses or body.bad):
         _keep_bad(body, BadLine(reason=str(cause), sample=_sample(text)))
     return body
@@ -199,19 +222,14 @@ def _objects(text: str, start: int) -> Iterator[dict[str, Any] | str]:
                 return
         except (ValueError, RecursionError):
             yield text[position : position + SAMPLE_CHARS]
-            after = _next_line(text, position + 1)
-            if after < 0:
+            following = _LINE_START.search(text, position + 1)
+            if following is None:
                 return
-            position = after
+            position = following.start()
 
 
-def _next_line(text: str, position: int) -> int:
-    """Where the next log line may begin: an object after a comma whose first key is one that lines begin with."""
-    found = [at for mark in _LINE_STARTS if (at := text.find(mark, position)) >= 0]
-    return min(found) if found else -1
-
-
-_LINE_STARTS = ('{"snapshot":', '{"diffResults":', '{"name":', '{"hostIdentifier":', '{"columns":', '{"action":')
+_LINE_START = re.compile(r'\{\s*"(?:snapshot|diffResults|name|hostIdentifier|columns|action|decorations)"\s*:')
+"""Where a log line may begin: an object whose first key is one that lines begin with."""
 
 
 def _keep_bad(body: LogBody, line: BadLine) -> None:

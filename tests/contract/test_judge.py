@@ -99,6 +99,45 @@ async def test_a_device_through_a_fortnight(tmp_path: Path) -> None:
         ]
 
 
+async def test_an_answer_to_another_version_is_no_lapse(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        laptop = await add_device(f.store, "laptop")
+        await f.users(laptop, 0, 9, ROOT, TOOR, version="0123456789")
+        await f.users(laptop, 0, 12, ROOT)
+        await f.judge(0)
+        assert await f.verdicts(laptop) == [("pass", None, 0)]
+
+
+async def test_a_foreign_answer_without_rows_goes_by_the_one_before_in_any_order(tmp_path: Path) -> None:
+    for order in ((0, 1), (1, 0)):
+        directory = tmp_path / str(order[0])
+        directory.mkdir()
+        async with fleet(directory) as f:
+            laptop = await add_device(f.store, "laptop")
+            port = {"name": "x", "port": "22", "protocol": "6", "address": "127.0.0.1", "path": ""}
+            lines = [
+                snapshot_line("listening_ports", MIDNIGHT + 9 * HOUR, [port]),
+                snapshot_line("listening_ports", MIDNIGHT + 10 * HOUR, []),
+            ]
+            for position in order:
+                raw = json.dumps({"node_key": "k", "log_type": "result", "data": [lines[position]]}).encode()
+                await f.store.ingest(laptop, parse_log(raw))
+            await f.judge(0)
+            found = "SELECT status FROM posture WHERE control = 'no-cleartext-remote-access'"
+            assert await rows(f.store, found) == [("pass",)]
+
+
+async def test_a_foreign_answer_without_rows_alone_is_never_judged(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        laptop = await add_device(f.store, "laptop")
+        line = snapshot_line("listening_ports", MIDNIGHT + 9 * HOUR, [])
+        raw = json.dumps({"node_key": "k", "log_type": "result", "data": [line]}).encode()
+        await f.store.ingest(laptop, parse_log(raw))
+        await f.judge(0)
+        found = "SELECT status, reason FROM posture WHERE control = 'no-cleartext-remote-access'"
+        assert await rows(f.store, found) == [("stale", "other_version")]
+
+
 async def test_never_answered_and_another_platform(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         silent, windows = await add_device(f.store, "silent"), await add_device(f.store, "desk", "windows")

@@ -247,6 +247,16 @@ async def test_the_number_of_foreign_tables_is_capped(tmp_path: Path, monkeypatc
         assert await rows(store, "SELECT COUNT(*) FROM rejects") == [(2,)]
 
 
+async def test_a_snapshot_after_a_broken_differential_is_the_whole_truth(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        device = await add_device(store, "a")
+        whole = [{"f": "a"}, {"f": "b"}]
+        await send(store, device, snapshot_line("files", T0, whole))
+        await send(store, device, run("files", T0 + 60, 3, [], [{"f": "b"}]))
+        await send(store, device, snapshot_line("files", T0 + 120, whole))
+        assert await rows(store, "SELECT f FROM files ORDER BY 1") == [("a",), ("b",)]
+
+
 async def test_work_that_fails_undoes_itself_alone(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")
@@ -295,6 +305,11 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
             lines += parts
         else:
             lines.append(run("files", T0 + at, counter, [{"f": f} for f in added], [{"f": f} for f in removed], epoch))
+    # A foreign agent moves over: its runs and our snapshots come under one name.
+    between = {line["unixTime"] for line in lines if line["name"] == "files"}
+    for at in draw(st.sets(st.integers(0, 40), max_size=3)):
+        if T0 + at not in between:
+            lines.append(snapshot_line("files", T0 + at, [{"f": f} for f in draw(BAGS)]))
     return lines
 
 

@@ -132,5 +132,12 @@ def test_lists_are_paged(running: tuple[Server, dict[str, str], Path]) -> None:
         seen += [device["device_id"] for device in page["devices"]]
         offset = page["next_offset"]
     assert len(seen) == len(set(seen)) == ask(server.database, "SELECT COUNT(*) FROM devices")[0][0]
-    for query in ("limit=x", "limit=-1", "limit=5000", "offset=%C2%B2"):
+    for query in (
+        "limit=000000000000999999",
+        "offset=00000000000099999999999999999999",
+        "limit=x",
+        "limit=-1",
+        "limit=5000",
+        "offset=%C2%B2",
+    ):
         assert server.request("GET", f"/api/v1/devices?{query}", headers=headers)[0] == 400

@@ -86,6 +86,7 @@ def test_periods_that_cannot_be_judged(database: str) -> None:
     future = muster("evaluate", "--database", database, "--day", "2999-01-01", check=False)
     assert future.returncode == 1
     assert "in the future" in future.stderr
+    assert muster("evaluate", "--database", database, "--day", "0001-01-01", check=False).returncode == 1
     backward = muster("evaluate", "--database", database, "--from", "2026-02-02", "--to", "2026-02-01", check=False)
     assert backward.returncode == 1
     assert "before it begins" in backward.stderr
@@ -127,6 +128,45 @@ def test_ingest_a_results_log_twice(tmp_path: Path, database: str) -> None:
     muster("ingest", str(log), "--database", database)
     assert ask(database, "SELECT hostname, uid, username FROM users") == [["made-up", 0, "root"]]
     assert ask(database, "SELECT COUNT(*) FROM users_history") == [[1]]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ['packs = "PACKS"', "sql = 5", 'secret = "x"', 'format = "json"', '[sql]\nformat = "json"', "[x]\ny = 1"],
+)
+def test_settings_of_every_shape(tmp_path: Path, database: str, settings: str) -> None:
+    packs = Path(__file__).parent.parent.parent / "packs"
+    (tmp_path / "muster.toml").write_text(settings.replace("PACKS", str(packs)))
+    for arguments in (["sql", "--database", database, "SELECT 1"], ["packs", "check"], ["secret", "list"]):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "server.cli.main",
+                *arguments,
+                *(["--database", database] if "list" in arguments else []),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(packs.parent)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        if arguments[0] == "sql":
+            assert done.stdout.startswith("{") == ("format" in settings)
+
+
+def test_a_log_does_not_unsay_what_an_enrolment_said(tmp_path: Path) -> None:
+    with serving(tmp_path) as (server, made):
+        details = {"uuid": "UU-1", "hardware_serial": "S1", "hostname": "desk"}
+        body = {"enroll_secret": made["enroll_secret"], "platform_type": "2", "host_details": {"system_info": details}}
+        assert server.post("enroll", json.dumps(body).encode())["node_key"]
+        line = snapshot_line("people", int(time.time()), [{"who": "ann"}])
+        line["decorations"] = {"muster_uuid": "UU-1", "muster_serial": "S1"}
+        (tmp_path / "log").write_text(json.dumps(line))
+        muster("ingest", str(tmp_path / "log"), "--database", server.database)
+        assert ask(server.database, "SELECT hostname, platform FROM devices") == [["desk", "windows"]]
+        assert ask(server.database, "SELECT who FROM people") == [["ann"]]
 
 
 def test_an_exemption_shows_the_status_below_it(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ GOOD = [
     "SELECT 1 FROM people, devices",
     "SELECT row_number() OVER (ORDER BY who) FROM people",
     "VALUES (1), (2)",
+    "WITH t AS (SELECT 1 a) SELECT COUNT(*) FROM t",
+    "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r LIMIT 5) SELECT COUNT(*) FROM r",
+    "WITH t AS MATERIALIZED (SELECT who FROM people) SELECT 'x' FROM t",
+    "SELECT 'muster_tokens', 1 -- muster_tokens",
     "SELECT * FROM people ; ",
     "-- a comment\nSELECT 1",
 ]
@@ -45,6 +49,15 @@ INTERNAL = [
     "SELECT COUNT(*) FROM muster_tokens",
     "SELECT 1 FROM muster_tokens",
     "SELECT COUNT(*) FROM devices, muster_tokens",
+    "SELECT 1 FROM people, muster_rows_people",
+    "SELECT COUNT(*) FROM devices, muster_device_facts, devices_history",
+    'SELECT 1 FROM people, "muster_rows_people"',
+    "SELECT 1 FROM people, [muster_rows_people]",
+    'SELECT 1 FROM people AS "\'", muster_rows_people AS "\'"',
+    "SELECT 1 FROM people /* ' */, muster_rows_people -- '",
+    "SELECT COUNT(*) FROM dbstat",
+    "SELECT COUNT(*) FROM pragma_database_list",
+    "SELECT COUNT(*) FROM sqlite_master",
     "SELECT COUNT(*) FROM main.muster_devices, devices",
     "SELECT token_hash FROM main.muster_tokens",
     "SELECT * FROM muster_rows_people",
@@ -137,6 +150,10 @@ def test_plain_questions_are_answered(server: Server, statement: str) -> None:
 
 def test_a_value_that_would_be_too_large_is_null(server: Server) -> None:
     assert ask(server.database, "SELECT printf('%.*c', 900000000, 'x')") == [[None]]
+
+
+def test_numbers_that_json_has_not_are_null(server: Server) -> None:
+    assert json.loads(muster("sql", "--database", server.database, "--json", "SELECT 9e999").stdout)["rows"] == [[None]]
 
 
 def test_answers_are_right(server: Server) -> None:

@@ -33,6 +33,12 @@ def test_one_value_is_the_same_in_snapshot_and_differential() -> None:
     assert unescape_differential(r"C:\xampp\x41") == r"C:\xampp\x41"
 
 
+def test_windows_paths_are_left_alone() -> None:
+    for path in (r"C:\Windows\WinSxS\x86_microsoft", r"C:\SDK\bin\x86\rc.exe", r"C:\SDK\x87", r"D:\x10\x0A"):
+        assert unescape_differential(path, windows=True) == path
+    assert unescape_differential(r"caf\xC3\xA9", windows=True) == "café"
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "typed"),
     [

@@ -19,7 +19,7 @@ def test_gzip_round_trip() -> None:
 def test_a_body_that_inflates_past_the_ratio_is_refused_without_being_held() -> None:
     bomb = zlib.compressobj(9, wbits=31)
     packed = bomb.compress(b"0" * (RATIO_FREE + MIB)) + bomb.flush()
-    assert len(packed) < 20_000
+    assert len(packed) < 100_000
     with pytest.raises(BadBodyError, match="inflates past"):
         inflate(packed, SMALL)
 
@@ -38,8 +38,8 @@ def test_bytes_that_are_not_utf8_are_replaced() -> None:
     assert decode(b'{"name": "bad-\xff\xfe.txt"}') == {"name": "bad-\ufffd\ufffd.txt"}
 
 
-def test_integers_beyond_64_bits_keep_their_digits() -> None:
-    assert decode(b'{"numerics": true, "big": 123456789012345678901234567890}')["big"] == 123456789012345678901234567890
+def test_exact_decoding_keeps_the_digits_of_integers_beyond_64_bits() -> None:
+    assert decode(b'{"big": 123456789012345678901234567890}', exact=True)["big"] == 123456789012345678901234567890
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[1,]", b"\xef\xbb\xbf{}", b"nope", b'{"a": }'])

@@ -1,6 +1,7 @@
 """Reading /log: every shape osquery sends, and every shape it does not."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -124,3 +125,25 @@ def test_the_number_of_kept_bad_lines_is_capped() -> None:
 def test_lines_of_a_file() -> None:
     assert parse_file_line(json.dumps({**LINE, "snapshot": []}).encode()).results
     assert parse_file_line(b"not json").bad[0].reason.startswith("body is not JSON")
+
+
+@pytest.mark.parametrize("piece", ['{"name":', '{"snapshot":[', '[{"a":', "{{", '"node_key":"'])
+def test_a_hostile_body_costs_no_more_than_its_length(piece: str) -> None:
+    raw = b'{"node_key":"x","data":[' + piece.encode() * (400_000 // len(piece))
+    began = time.process_time()
+    body = parse_log(raw)
+    assert time.process_time() - began < 2
+    assert body.bad
+
+
+def test_the_key_of_the_header_serves_a_damaged_body() -> None:
+    good = json.dumps({**LINE, "snapshot": [{"node_key": "zzz"}]})
+    read = parse_log(f'{{"data":[{good},'.encode(), "from-the-header")
+    assert read.node_key == "from-the-header"
+    assert len(read.results) == 1
+
+
+def test_large_numbers_keep_their_digits_whatever_numerics_says() -> None:
+    read = parse_log(body({**LINE, "numerics": False, "snapshot": [{"n": 18446744073709551617}]}))
+    assert read.results[0].added[0]["n"] == 18446744073709551617
+    assert parse_log(body({**LINE, "snapshot": [{"n": 1e300}]})).results[0].added[0]["n"] == 1e300
