@@ -29,7 +29,6 @@ class SchemaTable:
 
     name: str
     platforms: tuple[str, ...]
-    evented: bool
     columns: tuple[SchemaColumn, ...]
 
     @cached_property
@@ -67,5 +66,5 @@ def load_schema(packs: Path) -> OsquerySchema:
                 where = tuple(column.get("platforms", platforms))
                 columns.append(SchemaColumn(name, kind, column.get("required", False), where))
         for name in (entry["name"], *entry.get("aliases", ())):
-            tables[name] = SchemaTable(name, platforms, entry.get("evented", False), tuple(columns))
+            tables[name] = SchemaTable(name, platforms, tuple(columns))
     return OsquerySchema(data["osquery_version"], tables)

@@ -20,8 +20,9 @@ from server.cli.simulate import ProgressBars, write_truth
 from server.evaluate.judge import evaluate
 from server.normalize.times import iso
 from server.simulate.child import ServerFailedError, serving
-from server.simulate.fleet import Fleet, FleetOptions, sorted_truth
+from server.simulate.fleet import Fleet, sorted_truth
 from server.simulate.fleet import Progress as Told
+from server.simulate.options import FleetOptions
 from server.simulate.presence import DAY, date_of
 from server.simulate.remember import Memory, keep, recall
 from server.simulate.truth import EXEMPTIONS, Exempted, worth_exempting

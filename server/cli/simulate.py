@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from server.cli.options import json_option, packs_option, print_json, run
-from server.simulate.fleet import FleetOptions, span_of
 from server.simulate.fleet import Progress as Told
+from server.simulate.fleet import span_of
+from server.simulate.options import FleetOptions
 from server.simulate.processes import Outcome
 from server.simulate.processes import simulate as simulate_fleet
 from server.simulate.truth import Expected

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from server.catalog.catalog import Catalog
@@ -14,6 +13,7 @@ from server.simulate.answers import AnswerBook
 from server.simulate.device import make_device
 from server.simulate.life import Life
 from server.simulate.measure import Measure
+from server.simulate.options import FleetOptions
 from server.simulate.presence import DAY, Span, rounds
 from server.simulate.runner import Runner
 from server.simulate.transport import Transport
@@ -26,28 +26,6 @@ HISTORY_PACE = 0.05
 
 Progress = Callable[[str, int, int], None]
 """Told of a phase (enrol, history), how many devices are through it, and of how many."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetOptions:
-    """What a fleet is, and how it lives. ``first`` and ``count`` choose devices by index; times are unix seconds."""
-
-    url: str
-    secret: str
-    span: Span
-    seed: int = 1
-    first: int = 0
-    count: int = 1
-    history: bool = False
-    """Whether the days of the span up to ``horizon`` are delivered before the devices live."""
-    delivered_until: float = 0.0
-    """What happened until then was delivered in an earlier run."""
-    horizon: float
-    speed: float = 1.0
-    never_sleep: bool = False
-    each_connection: bool = False
-    node_keys: dict[str, str] = field(default_factory=dict)
-    """Keys of an earlier run, by host name."""
 
 
 class Fleet:

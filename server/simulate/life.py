@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from typing import TYPE_CHECKING
 
 from server.simulate.agent import Agent, EnrollmentError
 from server.simulate.lines import RESULT, STATUS
+from server.simulate.options import FleetOptions
 from server.simulate.presence import awake_at
 from server.simulate.transport import pause
-
-if TYPE_CHECKING:
-    from server.simulate.fleet import FleetOptions
 
 NAP = 60.0
 """Seconds after which a sleeping device looks at the clock again."""

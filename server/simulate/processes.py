@@ -15,8 +15,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from server.catalog.catalog import Catalog, load_catalog
-from server.simulate.fleet import Fleet, FleetOptions, Progress, shares, sorted_truth
+from server.simulate.fleet import Fleet, Progress, shares, sorted_truth
 from server.simulate.measure import Measure
+from server.simulate.options import FleetOptions
 from server.simulate.presence import DAY
 from server.simulate.truth import Expected
 
