@@ -16,6 +16,7 @@ from server.store.driver import Transaction
 from server.store.intervals import Identity, Interval, Plan, plan
 from server.store.runs import Run, keep_run, runs_from
 from server.store.tables import QueryTable
+from server.store.timeline import Moment, moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,13 @@ class Place:
     gap: int
     news: set[str]
 
-    async def note(self, tx: Transaction, instant: Instant) -> None:
+    async def moment(self, tx: Transaction, at: str) -> Moment:
+        """Look around an instant."""
+        return await moment(tx, self.device_no, self.table.name, at)
+
+    async def note(self, tx: Transaction, instant: Instant, when: Moment) -> None:
         """Record how the query fared at an instant."""
-        if await note(tx, self.device_no, self.table.name, instant, self.gap):
+        if await note(tx, self.device_no, self.table.name, instant, when.known, self.gap):
             self.news.add(instant.at)
 
 
@@ -41,32 +46,23 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
 
     Of two answers of one second one is kept: returns the fingerprint of the other, else None.
     """
-    at, mark = iso(answer.unix_time), fingerprint(answer.added)
-    key = (place.device_no, place.table.name)
-    known = await tx.row(
-        "SELECT status, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?", (*key, at)
-    )
+    mark = fingerprint(answer.added)
+    when = await place.moment(tx, iso(answer.unix_time))
     loser = None
-    if known and known[0] == OK:
-        if known[1] == mark:
+    if when.known and when.known.status == OK:
+        if when.known.fingerprint == mark:
             return None
         # Which of two answers of one second came first cannot be told; the pick must not depend on arrival.
-        if known[1] > mark:
+        if when.known.fingerprint > mark:
             return mark
-        loser = str(known[1])
-    before = await tx.row(
-        "SELECT status, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at < ?"
-        " AND status IN ('ok', 'incomplete') ORDER BY at DESC LIMIT 1",
-        (*key, at),
-    )
-    until = await _next_answer(tx, place, at)
-    unchanged = before == (OK, version, mark) and until is None and known is None
+        loser = when.known.fingerprint
+    unchanged = when.before == (OK, version, mark) and when.until is None and when.known is None
     if not unchanged:
         typed = [typed_row(row, place.table.columns) for row in answer.added]
-        await _become(tx, place, at, until, {row.identity: row.row for row in bag_of(typed)})
-    await place.note(tx, Instant(at=at, status=OK, version=version, fingerprint=mark))
-    if until is not None:
-        await _replay_runs(tx, place, at)
+        await _become(tx, place, when, {row.identity: row.row for row in bag_of(typed)})
+    await place.note(tx, Instant(at=when.at, status=OK, version=version, fingerprint=mark), when)
+    if when.until is not None:
+        await _replay_runs(tx, place, when.at)
     return loser
 
 
@@ -84,7 +80,7 @@ async def apply_events(tx: Transaction, place: Place, answer: Answer, version: s
             for n, row in ((entry.ordinal, entry.row) for entry in bag_of(typed))
         ],
     )
-    await place.note(tx, Instant(at=at, status=OK, version=version))
+    await place.note(tx, Instant(at=at, status=OK, version=version), await place.moment(tx, at))
 
 
 async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str) -> None:
@@ -111,12 +107,13 @@ async def _replay_runs(tx: Transaction, place: Place, start: str) -> None:
         bag: dict[Identity, TypedRow | None] = {
             (digest, n): values.get(digest) for digest, count in state.items() for n in range(count)
         }
-        await _become(tx, place, current.at, await _next_answer(tx, place, current.at), bag)
+        when = await place.moment(tx, current.at)
+        await _become(tx, place, when, bag)
         mark = digest_of(orjson.dumps(sorted(bag)))
         status = OK if complete else INCOMPLETE
         message = None if complete else "a run before this one is missing; the next counter 0 makes it whole again"
         instant = Instant(at=current.at, status=status, version=current.version, fingerprint=mark, message=message)
-        await place.note(tx, instant)
+        await place.note(tx, instant, when)
 
 
 def _apply(state: Counter[str], run: Run, table: QueryTable) -> dict[str, TypedRow]:
@@ -133,15 +130,13 @@ def _apply(state: Counter[str], run: Run, table: QueryTable) -> dict[str, TypedR
     return {row.digest: row for row in added}
 
 
-async def _become(
-    tx: Transaction, place: Place, at: str, until: str | None, bag: Mapping[Identity, TypedRow | None]
-) -> None:
-    """Make ``bag`` what is true from ``at`` to ``until``. A row without values takes those it has in the table."""
-    change = plan(await _touching(tx, place, at, until), at, until, bag.keys())
+async def _become(tx: Transaction, place: Place, when: Moment, bag: Mapping[Identity, TypedRow | None]) -> None:
+    """Make ``bag`` what is true from an instant to the next answer. A row without values takes those in the table."""
+    change = plan(await _touching(tx, place, when), when.at, when.until, bag.keys())
     if change:
-        await _write(tx, place, at, change, bag)
+        await _write(tx, place, when.at, change, bag)
     refresh = place.table.refresh
-    if refresh and until is None:
+    if refresh and when.until is None:
         positions = [n for n, column in enumerate(place.table.columns) if column.volatile]
         written = {interval.identity for interval in change.insert}
         await tx.many(
@@ -154,11 +149,11 @@ async def _become(
         )
 
 
-async def _touching(tx: Transaction, place: Place, at: str, until: str | None) -> list[Interval]:
+async def _touching(tx: Transaction, place: Place, when: Moment) -> list[Interval]:
     found = await tx.rows(place.table.open_rows, (place.device_no,))
     # Only an answer that is late, or replaces another of its instant, meets rows that have ended.
-    if until is not None or await _answered_at(tx, place, at):
-        found += await tx.rows(place.table.closed_rows, (place.device_no, at))
+    if when.until is not None or when.known is not None:
+        found += await tx.rows(place.table.closed_rows, (place.device_no, when.at))
     return [Interval((digest, ordinal), start, end) for digest, ordinal, start, end in found]
 
 
@@ -185,24 +180,6 @@ async def _write(tx: Transaction, place: Place, at: str, change: Plan, bag: Mapp
         await tx.many(table.insert, new)
     if copies:
         await tx.many(table.copy, copies)
-
-
-async def _next_answer(tx: Transaction, place: Place, at: str) -> str | None:
-    found = await tx.row(
-        "SELECT MIN(at) FROM muster_instants WHERE device_no = ? AND table_name = ? AND at > ?"
-        " AND status IN ('ok', 'incomplete')",
-        (place.device_no, place.table.name, at),
-    )
-    return found[0] if found else None
-
-
-async def _answered_at(tx: Transaction, place: Place, at: str) -> bool:
-    found = await tx.row(
-        "SELECT 1 FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?"
-        " AND status IN ('ok', 'incomplete')",
-        (place.device_no, place.table.name, at),
-    )
-    return found is not None
 
 
 async def _was_complete(tx: Transaction, place: Place, at: str) -> bool:

@@ -38,16 +38,14 @@ class Instant:
     message: str | None = None
 
 
-async def note(tx: Transaction, device_no: int, table: str, instant: Instant, gap: int) -> bool:
+async def note(
+    tx: Transaction, device_no: int, table: str, instant: Instant, known: tuple[str, str, str] | None, gap: int
+) -> bool:
     """Record an instant and keep the stretches true to it; False if it was known, just so, before.
 
-    Of two words for one instant an answer wins.
+    ``known`` is what is recorded of the instant. Of two words for one instant an answer wins.
     """
     key = (device_no, table)
-    known = await tx.row(
-        "SELECT status, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ? AND at = ?",
-        (*key, instant.at),
-    )
     if known == (instant.status, instant.version, instant.fingerprint):
         return False
     if known and known[0] in (OK, INCOMPLETE) and instant.status not in (OK, INCOMPLETE):

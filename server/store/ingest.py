@@ -204,7 +204,8 @@ class Ingest:
             return  # the status line itself is kept
         if name.version:
             instant.version = name.version
-        await Place(device.device_no, table, self._gap(name.query), news).note(tx, instant)
+        place = Place(device.device_no, table, self._gap(name.query), news)
+        await place.note(tx, instant, await place.moment(tx, instant.at))
 
     async def reject(self, tx: Transaction, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep lines that could not be stored, each once and up to a cap per device."""

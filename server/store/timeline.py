@@ -1,0 +1,48 @@
+"""The instants of a device and query around one: what was known of it, what came before, what follows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from server.store.driver import Transaction
+
+
+class Said(NamedTuple):
+    """What is recorded of an instant."""
+
+    status: str
+    version: str
+    fingerprint: str
+
+
+class Moment(NamedTuple):
+    """An instant's place in time.
+
+    ``known`` is what is recorded of it already, ``before`` the last answer before it, ``until`` the instant of the next
+    answer after it. Words that are no answer (an error, a denylisting) are in neither of the latter two.
+    """
+
+    at: str
+    known: Said | None
+    before: Said | None
+    until: str | None
+
+
+_ANSWERED = "status IN ('ok', 'incomplete')"
+_MINE = "FROM muster_instants WHERE device_no = ? AND table_name = ?"
+
+
+async def moment(tx: Transaction, device_no: int, table: str, at: str) -> Moment:
+    """Look around an instant. Answers nearly always come in order, so the newest instant is mostly all it takes."""
+    key = (device_no, table)
+    newest = await tx.row(f"SELECT at, status, version, fingerprint {_MINE} ORDER BY at DESC LIMIT 1", key)
+    if newest is None:
+        return Moment(at, None, None, None)
+    if newest[0] < at and newest[1] in ("ok", "incomplete"):
+        return Moment(at, None, Said(*newest[1:]), None)
+    known = await tx.row(f"SELECT status, version, fingerprint {_MINE} AND at = ?", (*key, at))
+    before = await tx.row(
+        f"SELECT status, version, fingerprint {_MINE} AND at < ? AND {_ANSWERED} ORDER BY at DESC LIMIT 1", (*key, at)
+    )
+    after = await tx.row(f"SELECT MIN(at) {_MINE} AND at > ? AND {_ANSWERED}", (*key, at))
+    return Moment(at, Said(*known) if known else None, Said(*before) if before else None, after[0] if after else None)
