@@ -13,6 +13,8 @@ import orjson
 from server.simulate.measure import Measure
 
 TIMEOUT_SECONDS = 16.0
+CONNECTIONS = 512
+"""Open at once: tens of thousands of devices would use up the ports of one address."""
 HEADER_KEY_SINCE = (5, 23)
 """The version from which on osquery shows its node key in a header too."""
 
@@ -31,8 +33,13 @@ class Transport:
     def __init__(self, url: str, measure: Measure, *, each_connection: bool = False, timeout: float = TIMEOUT_SECONDS):
         self._base = url.rstrip("/") + "/api/osquery/"
         self._measure = measure
-        connector = aiohttp.TCPConnector(limit=0, force_close=each_connection, ssl=False)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=timeout))
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, force_close=each_connection, ssl=False)
+        # Waiting for a place in the pool is the simulator's own doing and no reason to give up on the server.
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_start.append(_began)
+        trace.on_connection_reuseconn.append(_began)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=patience, trace_configs=[trace])
 
     async def close(self) -> None:
         """Close every connection."""
@@ -55,6 +62,8 @@ class Transport:
         try:
             try:
                 answer = await self._once(endpoint, body, headers)
+            except aiohttp.ServerTimeoutError:  # a connection error too, but one that osquery does not repeat
+                raise
             except aiohttp.ClientConnectionError:
                 self._measure.errors["connection"] += 1
                 answer = await self._once(endpoint, body, headers)
@@ -67,10 +76,11 @@ class Transport:
         return self._judged(answer)
 
     async def _once(self, endpoint: str, body: bytes, headers: dict[str, str]) -> bytes:
-        started = time.perf_counter()
-        async with self._session.post(self._base + endpoint, data=body, headers=headers) as response:
+        timing = {"began": time.perf_counter()}
+        sending = self._session.post(self._base + endpoint, data=body, headers=headers, trace_request_ctx=timing)
+        async with sending as response:
             answer = await response.read()
-        self._measure.request(endpoint, time.perf_counter() - started, len(body), len(answer))
+        self._measure.request(endpoint, time.perf_counter() - timing["began"], len(body), len(answer))
         return answer
 
     def _judged(self, answer: bytes) -> bytes:
@@ -89,6 +99,11 @@ class Transport:
             self._measure.errors["error"] += 1
             raise DeliveryError(str(value["error"]))
         return answer
+
+
+async def _began(_session: aiohttp.ClientSession, context: Any, _parameters: object) -> None:
+    """A request has its place in the pool: what it takes from here on is the server's latency."""
+    context.trace_request_ctx["began"] = time.perf_counter()
 
 
 def _gzip(body: bytes) -> bytes:
