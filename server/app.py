@@ -8,11 +8,10 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from aiohttp import web
 
@@ -23,6 +22,8 @@ from server.catalog.catalog import Catalog, load_catalog
 from server.catalog.config import CONFIG_BYTES, config_body
 from server.catalog.problems import CatalogError, Problem
 from server.catalog.schema import PLATFORMS
+from server.drivers.postgres import open_postgres
+from server.drivers.postgres_ask import PostgresAsker
 from server.drivers.sqlite import open_sqlite
 from server.drivers.sqlite_ask import SqliteAsker
 from server.store.ask import Asker
@@ -43,7 +44,6 @@ class Database:
 
     driver: Driver
     asker: Asker
-    path: Path
 
 
 class UsageError(Exception):
@@ -56,23 +56,32 @@ def shipped_packs() -> Path:
     return installed if installed.is_dir() else Path(__file__).parent.parent / "packs"
 
 
-def database_path(url: str) -> Path:
+def on_postgres(url: str) -> bool:
+    """Whether a database's URL is one of Postgres."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def sqlite_path(url: str) -> Path:
     """The file of a ``sqlite:///PATH`` URL; four slashes begin an absolute path. Raises ``UsageError``."""
-    if url.startswith(("postgresql://", "postgres://")):
-        raise UsageError("Postgres is not supported yet: use --database sqlite:///PATH")
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path == ":memory:":
-        raise UsageError(f"--database {url!r} is not of the form sqlite:///PATH")
+        raise UsageError(f"--database {url!r} is not of the form sqlite:///PATH or postgresql://HOST/NAME")
     return Path(path)
 
 
 @asynccontextmanager
 async def opened_database(url: str, *, create: bool = False) -> AsyncIterator[Database]:
     """Open a database and close it again. Raises ``NotReadyError`` or ``UsageError``."""
-    path = database_path(url)
-    driver = open_sqlite(path, create=create)
+    driver: Driver
+    if on_postgres(url):
+        driver = await open_postgres(url, create=create)
+        database = Database(driver, PostgresAsker(url))
+    else:
+        path = sqlite_path(url)
+        driver = open_sqlite(path, create=create)
+        database = Database(driver, SqliteAsker(path))
     try:
-        yield Database(driver, SqliteAsker(path), path)
+        yield database
     finally:
         await driver.close()
 
@@ -129,9 +138,8 @@ class ServeOptions:
 
 async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. ``ready`` is given the address once requests are answered."""
-    lock = _server_lock(database_path(options.database))
     stop = _stop_signal()
-    try:
+    with _server_lock(options.database):
         async with opened_store(options.database, options.packs, max_age_days=options.max_age_days) as (
             store,
             database,
@@ -150,21 +158,23 @@ async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
             finally:
                 await runner.cleanup()
                 await worker.stop()
-    finally:
-        lock.close()
 
 
-def _server_lock(path: Path) -> IO[str]:
-    """Two servers on one file would each believe its caches; the lock dies with the process."""
+@contextmanager
+def _server_lock(url: str) -> Iterator[None]:
+    """Two servers on one file would each believe its caches; the lock dies with the process. Postgres needs none."""
+    if on_postgres(url):
+        yield
+        return
+    path = sqlite_path(url)
     if not path.is_file():
         raise NotReadyError(f"There is no database at {path}: run 'muster init' with the same --database first.")
-    lock = path.with_name(f"{path.name}-server").open("w", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise NotReadyError(f"Another 'muster serve' has {path} open: one server a SQLite file.") from error
-    return lock
+    with path.with_name(f"{path.name}-server").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise NotReadyError(f"Another 'muster serve' has {path} open: one server a SQLite file.") from error
+        yield
 
 
 def _tls(options: ServeOptions) -> ssl.SSLContext | None:

@@ -11,14 +11,15 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from server.drivers.sequence import Sequenced
 from server.store.driver import DatabaseUnavailableError, NotReadyError, Work
+from server.store.names import quoted
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ class SqliteDriver:
                 raise
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
+            transaction.forget_seq()
             failure = error
             return lambda: future.set_exception(failure)
         self._connection.execute("RELEASE job")
@@ -147,10 +149,10 @@ class SqliteDriver:
         self._data_version = version
 
 
-class _SqliteTransaction:
+class _SqliteTransaction(Sequenced):
     def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
         self._connection = connection
-        self._seq: int | None = None
 
     async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, parameters).fetchall()
@@ -168,6 +170,14 @@ class _SqliteTransaction:
     async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         self._connection.executemany(sql, parameters)
 
+    async def each(self, sql: str, parameters: Sequence[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
+        execute = self._connection.execute
+        return [execute(sql, values).fetchall() for values in parameters]
+
+    async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        names, marks = ", ".join(map(quoted, columns)), ", ".join("?" * len(columns))
+        self._connection.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)
+
     async def attempt(self, work: Awaitable[Result]) -> Result | Exception:
         self._connection.execute("SAVEPOINT attempt")
         try:
@@ -176,6 +186,7 @@ class _SqliteTransaction:
             if _is_the_databases(error):
                 raise
             self._connection.execute("ROLLBACK TO attempt")
+            self.forget_seq()
             return error
         finally:
             if self._connection.in_transaction:
@@ -183,17 +194,6 @@ class _SqliteTransaction:
 
     async def table_exists(self, name: str) -> bool:
         return await self.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)) is not None
-
-    async def seq(self) -> int:
-        if self._seq is None:
-            last = await self.row("SELECT value FROM muster_meta WHERE key = 'seq'")
-            self._seq = max(time.time_ns() // 1000, int(last[0]) + 1 if last else 0)
-            await self.run(
-                "INSERT INTO muster_meta (key, value) VALUES ('seq', ?)"
-                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (str(self._seq),),
-            )
-        return self._seq
 
 
 def open_sqlite(path: Path, *, create: bool = False) -> SqliteDriver:

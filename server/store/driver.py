@@ -29,6 +29,15 @@ class Transaction(Protocol):
     async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Run a statement once per parameter row."""
 
+    async def each(self, sql: str, parameters: Sequence[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
+        """Run a SELECT once per parameter row, in one round trip, and return the rows of each.
+
+        Every parameter is a whole number, a float or a text, of one type down the rows.
+        """
+
+    async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows to a table in bulk; names are as they are stored, not quoted."""
+
     async def attempt(self, work: Awaitable[Result]) -> Result | Exception:
         """Run ``work`` behind a savepoint and return its result; or undo it and return why it failed.
 
@@ -63,7 +72,10 @@ class Driver(Protocol):
 
     @property
     def generation(self) -> int:
-        """Grows when another process has written or a commit failed; what was cached before may be wrong."""
+        """Grows when another process may have changed the tables of queries, or a commit failed.
+
+        What was cached of them before may be wrong then.
+        """
 
 
 class StoreError(Exception):

@@ -84,6 +84,7 @@ class Registry:
             for column in table.columns:
                 if column.name in wanted and wanted[column.name].kind != column.kind:
                     await retype(tx, table, column, wanted[column.name].kind)
+                    await changed(tx)
             missing = wanted.keys() - {column.name for column in table.columns}
             if missing:
                 await self._widen(tx, table, {name: wanted[name].kind for name in missing})
@@ -108,6 +109,7 @@ class Registry:
             (query, name, int(table.managed), mode, iso(now)),
         )
         await self._record(tx, table, 0)
+        await changed(tx)
         tables[query] = table
         return table
 
@@ -122,6 +124,7 @@ class Registry:
             await tx.run(statement)
         wider = table.with_columns(tuple(added))
         await self._record(tx, wider, len(table.columns))
+        await changed(tx)
         (await self.all(tx))[table.query] = wider
         return wider
 
@@ -134,6 +137,15 @@ class Registry:
                 for position, column in enumerate(table.columns[start:], start)
             ],
         )
+
+
+async def changed(tx: Transaction) -> None:
+    """Note that the map or a table has changed, so that other processes read it again."""
+    await tx.run(
+        "INSERT INTO muster_meta (key, value) VALUES ('tables', ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (str(await tx.seq()),),
+    )
 
 
 def _new_columns(known: Set[str], rows: Iterable[Row]) -> dict[str, str]:

@@ -56,8 +56,8 @@ async def test_a_column_takes_the_kind_that_holds_all_its_first_values(tmp_path:
         device = await add_device(store, "a")
         sent = [{"n": "", "d": 1, "t": 1}, {"n": 42, "d": 1.5, "t": "x"}, {"n": 7, "d": "", "t": ""}]
         await send(store, device, snapshot_line("numbers", T0, sent))
-        kinds = await rows(store, "SELECT DISTINCT typeof(n), typeof(d), typeof(t) FROM numbers WHERE n = 42")
-        assert kinds == [("integer", "real", "text")]
+        found = await rows(store, "SELECT n, d, t FROM numbers WHERE n = 42")
+        assert [tuple(type(value) for value in row) for row in found] == [(int, float, str)]
 
 
 async def test_a_shipped_column_of_another_type_keeps_what_it_held(tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ async def test_a_shipped_column_of_another_type_keeps_what_it_held(tmp_path: Pat
         await send(store, device, snapshot_line("users", T0, people))
         table = (await store.read(store.tables))["users"]
         column = next(column for column in table.columns if column.name == "uid")
-        shown = "SELECT username, uid, typeof(uid), _misfit FROM users ORDER BY 1"
+        shown = "SELECT username, uid, _misfit FROM users ORDER BY 1"
         before = await rows(store, shown)
         await store.write(lambda tx: retype(tx, table, column, "text"))
         assert await rows(store, shown) == [
-            ("none", None, "null", None),
-            ("odd", "zero", "text", None),
-            ("root", "0", "text", None),
+            ("none", None, None),
+            ("odd", "zero", None),
+            ("root", "0", None),
         ]
         await store.ship()
         assert await rows(store, shown) == before

