@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import asyncpg
 
 from server.drivers.postgres_connect import connect, explained, is_the_databases
-from server.drivers.postgres_transaction import PostgresTransaction
+from server.drivers.postgres_transaction import Patience, PostgresTransaction
 from server.store.driver import DatabaseUnavailableError, Work
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class PostgresDriver:
         self._writer: asyncpg.Connection | None = writer
         self._readers = readers
         self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue()
+        self._patience = Patience()
         self._generation = 0
         self._tables_seen: str | None = None
         self._closed = False
@@ -77,7 +78,7 @@ class PostgresDriver:
                     self._readers.acquire(timeout=RETRY_SECONDS) as connection,
                     connection.transaction(isolation="repeatable_read", readonly=True),
                 ):
-                    return await work(PostgresTransaction(connection))
+                    return await work(PostgresTransaction(connection, self._patience))
             except Exception as error:
                 if not is_the_databases(error):
                     raise
@@ -129,7 +130,7 @@ class PostgresDriver:
         connection = await self._connected()
         await connection.execute(_BEGIN)
         try:
-            transaction = PostgresTransaction(connection)
+            transaction = PostgresTransaction(connection, self._patience)
             await self._notice_others(transaction)
             if len(jobs) == 1:
                 results: list[Any] = [await jobs[0].work(transaction)]

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import asyncpg
 
-from server.drivers.postgres_connect import explained, is_the_databases
+from server.drivers.postgres_connect import is_the_databases
 from server.drivers.sequence import Sequenced
-from server.store.driver import DatabaseUnavailableError
+from server.store.driver import DatabaseUnavailableError, TableBusyError
 from server.store.names import quoted
 
 Result = TypeVar("Result")
 
 DDL_LOCK_MS = 1000
 """How long a change of a table waits for readers of it; then only whoever needs the change is turned away."""
+DDL_PAUSE_SECONDS = 20.0
+"""How long after that no other change is tried, so that many who need one do not stop those who need none."""
 _DDL = ("CREATE ", "ALTER ", "DROP ")
 # A text, a quoted name, or a parameter's mark.
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?""")
 _ARRAYS = {int: "bigint[]", float: "double precision[]", str: "text[]"}
 
 
+@dataclass(slots=True)
+class Patience:
+    """Until when a connection does not wait for readers of a table again."""
+
+    none_until: float = 0.0
+
+
 class PostgresTransaction(Sequenced):
     """See ``store.driver.Transaction``; every statement is a round trip, so sets of rows are sent whole."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, patience: Patience) -> None:
         super().__init__()
         self._connection = connection
+        self._patience = patience
 
     async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """See ``Transaction.rows``."""
@@ -55,10 +67,14 @@ class PostgresTransaction(Sequenced):
         return int(count) if count.isdecimal() else 0
 
     async def _change(self, ddl: str) -> int:
+        now = time.monotonic()
+        if self._patience.none_until > now and not ddl.startswith("CREATE TABLE"):
+            raise TableBusyError("a table has to change that its readers held a moment ago")
         try:
             await self._connection.execute(f"SET LOCAL lock_timeout = {DDL_LOCK_MS}; {ddl}; SET LOCAL lock_timeout = 0")
         except asyncpg.LockNotAvailableError as error:
-            raise DatabaseUnavailableError(f"a reader holds a table that has to change ({explained(error)})") from error
+            self._patience.none_until = now + DDL_PAUSE_SECONDS
+            raise TableBusyError("a table has to change, and its readers hold it") from error
         return 0
 
     async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
@@ -67,13 +83,14 @@ class PostgresTransaction(Sequenced):
         if rows:
             await self._connection.executemany(_numbered(sql), rows)
 
-    async def each(self, sql: str, parameters: Sequence[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
+    async def each(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
         """See ``Transaction.each``."""
-        found: list[list[tuple[Any, ...]]] = [[] for _ in parameters]
-        if parameters:
-            columns = list(zip(*parameters, strict=True))
-            for record in await self._connection.fetch(_lateral(sql, tuple(map(_array, columns))), *columns):
-                found[record[0] - 1].append(tuple(record)[1:])
+        found: list[list[tuple[Any, ...]]] = [[] for _ in rows]
+        if rows:
+            columns = list(zip(*rows, strict=True))
+            statement = _lateral(sql, tuple(map(_array, columns)))
+            for record in await self._connection.fetch(statement, range(len(rows)), *columns):
+                found[record[0]].append(tuple(record)[1:])
         return found
 
     async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -138,14 +155,18 @@ def _numbered(sql: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _lateral(sql: str, types: tuple[str, ...]) -> str:
-    """The statement once for each row of arrays; the first column says which row it was for, from 1."""
+    """The statement once for each row of arrays, the first of which are the rows' numbers.
+
+    OFFSET 0 keeps the planner from turning this into another join: a table that is new has no statistics, and it would
+    read the whole of it.
+    """
     names = [f"c{position}" for position in range(1, len(types) + 1)]
     wanted = iter(names)
     inner = _TOKEN.sub(lambda match: f"muster_k.{next(wanted)}" if match.group() == "?" else match.group(), sql)
-    arrays = ", ".join(f"${position}::{kind}" for position, kind in enumerate(types, 1))
+    arrays = ", ".join(f"${position}::{kind}" for position, kind in enumerate(("bigint[]", *types), 1))
     return (
-        f"SELECT muster_k.n, muster_q.* FROM unnest({arrays}) WITH ORDINALITY AS muster_k({', '.join(names)}, n)"
-        f" CROSS JOIN LATERAL ({inner}) muster_q"
+        f"SELECT muster_k.n, muster_q.* FROM unnest({arrays}) AS muster_k(n, {', '.join(names)})"
+        f" CROSS JOIN LATERAL (SELECT * FROM ({inner}) muster_i OFFSET 0) muster_q"
     )
 
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,6 +28,8 @@ Result = TypeVar("Result")
 
 GROUP = 64
 """Requests that may share one commit. More of them would make the first wait for the last."""
+BLOCK = 64
+"""Rows a statement at most; with the 200 columns a table may have they are well within SQLite's 32,766 parameters."""
 BUSY_SECONDS = 5.0
 READERS = 4
 OLDEST_SQLITE = (3, 37, 0)
@@ -170,13 +173,14 @@ class _SqliteTransaction(Sequenced):
     async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         self._connection.executemany(sql, parameters)
 
-    async def each(self, sql: str, parameters: Sequence[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
+    async def each(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
         execute = self._connection.execute
-        return [execute(sql, values).fetchall() for values in parameters]
+        return [execute(sql, row).fetchall() for row in rows]
 
     async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        names, marks = ", ".join(map(quoted, columns)), ", ".join("?" * len(columns))
-        self._connection.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)
+        head = f"INSERT INTO {quoted(table)} ({', '.join(map(quoted, columns))}) VALUES"
+        for marks, values in _in_blocks(rows):
+            self._connection.execute(f"{head} {marks}", values)
 
     async def attempt(self, work: Awaitable[Result]) -> Result | Exception:
         self._connection.execute("SAVEPOINT attempt")
@@ -194,6 +198,21 @@ class _SqliteTransaction(Sequenced):
 
     async def table_exists(self, name: str) -> bool:
         return await self.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)) is not None
+
+
+def _in_blocks(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """The rows as blocks of parameters with their marks.
+
+    Python's threads may change places at every step of a statement, and a writer that lets another go first waits
+    for it milliseconds; so rows are given to SQLite many at a time. Sizes are powers of two: few texts to prepare.
+    """
+    start = 0
+    while start < len(rows):
+        size = min(BLOCK, 1 << ((len(rows) - start).bit_length() - 1))
+        block = rows[start : start + size]
+        mark = f"({', '.join('?' * len(block[0]))})"
+        yield ", ".join([mark] * size), list(chain.from_iterable(block))
+        start += size
 
 
 def open_sqlite(path: Path, *, create: bool = False) -> SqliteDriver:

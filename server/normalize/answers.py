@@ -63,7 +63,8 @@ def answers_of(lines: Iterable[ResultLine], platform: str = "") -> list[Answer]:
 
 def _named(rows: Sequence[Row]) -> Sequence[Row]:
     """The rows, with names of columns that can be kept."""
-    if all("".join(row).isascii() and "\x00" not in "".join(row) for row in rows):
+    names = "".join(set[str]().union(*rows))
+    if names.isascii() and "\x00" not in names:
         return rows
     return [{clean_text(column): value for column, value in row.items()} for row in rows]
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from server.normalize.values import MisfitError, Value, fit
+from server.normalize.values import TEXT, MisfitError, Value, fit
+
+Identity = tuple[str, int]
+"""What tells a row from every other of the same device and query: its digest, and its place among equal rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column of a query's table: the name osquery sends, the name in SQL, its type, and whether it is volatile."""
 
     name: str
@@ -24,26 +25,12 @@ class Column:
     volatile: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TypedRow:
+class TypedRow(NamedTuple):
     """A row ready to be stored: ``values`` in the order of its table's columns, ``misfit`` as JSON or None."""
 
     digest: str
     values: tuple[Value, ...]
     misfit: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BagRow:
-    """A row with its place among the equal rows of one answer: (digest, ordinal) is its identity."""
-
-    ordinal: int
-    row: TypedRow
-
-    @property
-    def identity(self) -> tuple[str, int]:
-        """What tells this row from every other of the same device and query."""
-        return self.row.digest, self.ordinal
 
 
 def digest_of(data: bytes) -> str:
@@ -68,16 +55,20 @@ def typed_row(row: Mapping[str, Any], columns: Sequence[Column]) -> TypedRow:
     values: list[Value] = []
     misfits: dict[str, Any] = {}
     identity: list[Any] = []
-    for column in columns:
-        sent = row.get(column.name)
-        try:
-            value = fit(sent, column.kind)
-        except MisfitError:
-            value = None
-            misfits[column.sql_name] = fit(sent, "text")
+    for name, sql_name, kind, volatile in columns:
+        sent = row.get(name)
+        value: Value
+        if kind == TEXT and type(sent) is str and sent.isascii() and "\x00" not in sent:
+            value = sent  # nearly every value there is
+        else:
+            try:
+                value = fit(sent, kind)
+            except MisfitError:
+                value = None
+                misfits[sql_name] = fit(sent, TEXT)
         values.append(value)
-        if value is not None and not column.volatile:
-            identity.append(column.sql_name)
+        if value is not None and not volatile:
+            identity.append(sql_name)
             identity.append(value)
     misfit = orjson.dumps(misfits).decode() if misfits else None
     if misfit:
@@ -85,12 +76,12 @@ def typed_row(row: Mapping[str, Any], columns: Sequence[Column]) -> TypedRow:
     return TypedRow(digest_of(orjson.dumps(identity)), tuple(values), misfit)
 
 
-def bag_of(rows: Iterable[TypedRow]) -> list[BagRow]:
-    """Number the equal rows of an answer from zero."""
+def bag_of(rows: Iterable[TypedRow]) -> dict[Identity, TypedRow]:
+    """The rows of an answer by their identity: equal ones are numbered from zero."""
     seen: dict[str, int] = {}
-    bag: list[BagRow] = []
+    bag: dict[Identity, TypedRow] = {}
     for row in rows:
         ordinal = seen.get(row.digest, 0)
         seen[row.digest] = ordinal + 1
-        bag.append(BagRow(ordinal, row))
+        bag[row.digest, ordinal] = row
     return bag

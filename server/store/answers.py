@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import orjson
 
 from server.normalize.answers import Answer
-from server.normalize.rows import TypedRow, bag_of, digest_of, fingerprint, typed_row
+from server.normalize.rows import Identity, TypedRow, bag_of, digest_of, fingerprint, typed_row
 from server.normalize.times import iso
 from server.store.coverage import INCOMPLETE, OK, Instant, note
 from server.store.driver import Transaction
-from server.store.intervals import Identity, Interval, Plan, plan
+from server.store.intervals import Interval, Plan, plan
 from server.store.runs import Run, keep_run, runs_from
 from server.store.tables import QueryTable
 from server.store.timeline import Moment, moment
@@ -59,7 +59,7 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
     unchanged = when.before == (OK, version, mark) and when.until is None and when.known is None
     if not unchanged:
         typed = [typed_row(row, place.table.columns) for row in answer.added]
-        await _become(tx, place, when, {row.identity: row.row for row in bag_of(typed)})
+        await _become(tx, place, when, bag_of(typed))
     await place.note(tx, Instant(at=when.at, status=OK, version=version, fingerprint=mark), when)
     if when.until is not None:
         await _replay_runs(tx, place, when.at)
@@ -77,7 +77,7 @@ async def apply_events(tx: Transaction, place: Place, answer: Answer, version: s
         place.table.insert_event,
         [
             (place.device_no, digest_of(f"{run}{row.digest}".encode()), n, at, at, seq, seq, row.misfit, *row.values)
-            for n, row in ((entry.ordinal, entry.row) for entry in bag_of(typed))
+            for (_, n), row in bag_of(typed).items()
         ],
     )
     await place.note(tx, Instant(at=at, status=OK, version=version), await place.moment(tx, at))

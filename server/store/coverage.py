@@ -6,6 +6,7 @@ of the instants alone, so it does not matter in which order they became known.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.normalize.times import iso, unix
@@ -60,24 +61,25 @@ async def note(
     if known and known[0] == instant.status:
         return True
     newest = await tx.row(
-        "SELECT first_at, last_at, status, message FROM muster_coverage WHERE device_no = ? AND table_name = ?"
+        "SELECT first_at, last_at, status, basis, message FROM muster_coverage WHERE device_no = ? AND table_name = ?"
         " ORDER BY first_at DESC LIMIT 1",
         key,
     )
-    if newest and instant.at <= newest[1]:
+    last = Stretch(*newest) if newest else None
+    if last and instant.at <= last.last_at:
         await _rebuild(tx, key, instant, gap)
-    elif newest and newest[2:] == (instant.status, instant.message) and unix(instant.at) - unix(newest[1]) <= gap:
-        await tx.run(
-            "UPDATE muster_coverage SET last_at = ? WHERE device_no = ? AND table_name = ? AND first_at = ?",
-            (instant.at, *key, newest[0]),
-        )
+    elif last and extends(last, instant.status, instant.message, instant.at, gap):
+        await lengthen(tx, [(instant.at, *key, last.first_at)])
     else:
-        await _insert(tx, key, [_Stretch(instant.at, instant.at, instant.status, instant.basis, instant.message)])
+        stretch = Stretch(instant.at, instant.at, instant.status, instant.basis, instant.message)
+        await insert_stretches(tx, [(*key, stretch)])
     return True
 
 
 @dataclass(slots=True)
-class _Stretch:
+class Stretch:
+    """A row of ``coverage``."""
+
     first_at: str
     last_at: str
     status: str
@@ -89,7 +91,7 @@ async def _rebuild(tx: Transaction, key: tuple[int, str], instant: Instant, gap:
     """Cut the stretches around an instant anew from the instants in them."""
     low, high = iso(unix(instant.at) - gap), iso(unix(instant.at) + gap)
     old = [
-        _Stretch(*row)
+        Stretch(*row)
         for row in await tx.rows(
             "SELECT first_at, last_at, status, basis, message FROM muster_coverage WHERE device_no = ?"
             " AND table_name = ? AND last_at >= ? AND first_at <= ? ORDER BY first_at",
@@ -98,7 +100,7 @@ async def _rebuild(tx: Transaction, key: tuple[int, str], instant: Instant, gap:
     ]
     start = min([instant.at, *(stretch.first_at for stretch in old)])
     end = max([instant.at, *(stretch.last_at for stretch in old)])
-    new: list[_Stretch] = []
+    new: list[Stretch] = []
     for at, status in await tx.rows(
         "SELECT at, status FROM muster_instants WHERE device_no = ? AND table_name = ? AND at BETWEEN ? AND ?"
         " ORDER BY at",
@@ -106,18 +108,18 @@ async def _rebuild(tx: Transaction, key: tuple[int, str], instant: Instant, gap:
     ):
         basis, message = _said(at, status, instant, old)
         last = new[-1] if new else None
-        if last and (last.status, last.message) == (status, message) and unix(at) - unix(last.last_at) <= gap:
+        if last and extends(last, status, message, at, gap):
             last.last_at = at
         else:
-            new.append(_Stretch(at, at, status, basis, message))
+            new.append(Stretch(at, at, status, basis, message))
     await tx.run(
         "DELETE FROM muster_coverage WHERE device_no = ? AND table_name = ? AND last_at >= ? AND first_at <= ?",
         (*key, low, high),
     )
-    await _insert(tx, key, new)
+    await insert_stretches(tx, [(*key, stretch) for stretch in new])
 
 
-def _said(at: str, status: str, instant: Instant, old: list[_Stretch]) -> tuple[str, str | None]:
+def _said(at: str, status: str, instant: Instant, old: list[Stretch]) -> tuple[str, str | None]:
     """The basis and message of an instant: its own if it is the new one, else those of the stretch it was in."""
     if at == instant.at:
         return instant.basis, instant.message
@@ -127,9 +129,26 @@ def _said(at: str, status: str, instant: Instant, old: list[_Stretch]) -> tuple[
     return "result", None
 
 
-async def _insert(tx: Transaction, key: tuple[int, str], stretches: list[_Stretch]) -> None:
+def extends(stretch: Stretch, status: str, message: str | None, at: str, gap: int) -> bool:
+    """Whether a word at an instant after a stretch continues it."""
+    return (stretch.status, stretch.message) == (status, message) and unix(at) - unix(stretch.last_at) <= gap
+
+
+async def insert_instants(tx: Transaction, instants: Sequence[tuple[int, str, str, str, str, str]]) -> None:
+    """Record instants of which nothing is recorded yet: device_no, table, at, status, version, fingerprint."""
+    columns = ("device_no", "table_name", "at", "status", "version", "fingerprint")
+    await tx.insert("muster_instants", columns, instants)
+
+
+async def insert_stretches(tx: Transaction, stretches: Sequence[tuple[int, str, Stretch]]) -> None:
+    """Record new stretches: device_no, table, stretch."""
+    columns = ("device_no", "table_name", "first_at", "last_at", "status", "basis", "message")
+    rows = [(no, table, s.first_at, s.last_at, s.status, s.basis, s.message) for no, table, s in stretches]
+    await tx.insert("muster_coverage", columns, rows)
+
+
+async def lengthen(tx: Transaction, stretches: Sequence[tuple[str, int, str, str]]) -> None:
+    """Let stretches go on: to which instant, device_no, table, and when the stretch began."""
     await tx.many(
-        "INSERT INTO muster_coverage (device_no, table_name, first_at, last_at, status, basis, message)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(*key, s.first_at, s.last_at, s.status, s.basis, s.message) for s in stretches],
+        "UPDATE muster_coverage SET last_at = ? WHERE device_no = ? AND table_name = ? AND first_at = ?", stretches
     )

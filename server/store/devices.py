@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from server.normalize.devices import DeviceFacts
@@ -79,16 +80,25 @@ async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
     return Device(*found) if found else None
 
 
-async def heard(tx: Transaction, device_no: int, at: str, earliest: str | None = None) -> None:
-    """Note that a device was heard of; ``earliest`` is the oldest instant it told of, from which it is in scope."""
-    await tx.run(
-        "UPDATE muster_devices SET last_seen_at = ? WHERE device_no = ? AND last_seen_at < ?", (at, device_no, at)
+HEARD_SECONDS = 15
+"""How exact ``last_seen_at`` is; within it a device is not written down again."""
+
+
+async def heard(tx: Transaction, told: Iterable[tuple[int, int | None]], now: float) -> None:
+    """Note that devices were heard of, with the oldest instant each told of, from which on it is in scope."""
+    at = iso(now)
+    earliest: dict[int, str] = {}
+    for device_no, oldest in told:
+        since = at if oldest is None else iso(oldest)
+        earliest[device_no] = min(earliest.get(device_no, since), since)
+    unless_since = iso(now - HEARD_SECONDS)
+    await tx.many(
+        "UPDATE muster_devices"
+        " SET last_seen_at = CASE WHEN last_seen_at < CAST(? AS TEXT) THEN CAST(? AS TEXT) ELSE last_seen_at END,"
+        " in_scope_from = CASE WHEN in_scope_from > CAST(? AS TEXT) THEN CAST(? AS TEXT) ELSE in_scope_from END"
+        " WHERE device_no = ? AND (last_seen_at < ? OR in_scope_from > ?)",
+        [(at, at, since, since, number, unless_since, since) for number, since in sorted(earliest.items())],
     )
-    if earliest is not None:
-        await tx.run(
-            "UPDATE muster_devices SET in_scope_from = ? WHERE device_no = ? AND in_scope_from > ?",
-            (earliest, device_no, earliest),
-        )
 
 
 def _row(facts: DeviceFacts) -> tuple[str, ...]:

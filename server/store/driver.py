@@ -29,7 +29,7 @@ class Transaction(Protocol):
     async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Run a statement once per parameter row."""
 
-    async def each(self, sql: str, parameters: Sequence[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
+    async def each(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
         """Run a SELECT once per parameter row, in one round trip, and return the rows of each.
 
         Every parameter is a whole number, a float or a text, of one type down the rows.
@@ -84,6 +84,10 @@ class StoreError(Exception):
 
 class DatabaseUnavailableError(StoreError):
     """The database cannot be reached or written now; the same request may succeed later."""
+
+
+class TableBusyError(DatabaseUnavailableError):
+    """A table has to change, and its readers do not let go of it; others' work is not concerned."""
 
 
 class NotReadyError(StoreError):

@@ -1,9 +1,10 @@
-"""Storing one body of a device: answers, status lines, and what could not be stored."""
+"""Storing bodies of devices: answers, status lines, and what could not be stored."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFOR
 from server.store.driver import Transaction
 from server.store.registry import Registry, TooManyError
 from server.store.shipped import ShippedQuery
+from server.store.succession import Arrival, follow
 from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,14 @@ SCHEDULE_QUERY = "osquery_schedule"
 _QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<message>.*)", re.DOTALL)
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A body, and the device whose node key it came with."""
+
+    device: devices.Device
+    body: LogBody
+
+
 @dataclass(slots=True)
 class Ingested:
     """What became of a body."""
@@ -40,6 +50,17 @@ class Ingested:
     answers: int = 0
     statuses: int = 0
     rejected: list[BadLine] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Load:
+    """A body made ready: its answers as they happened, its status lines, and what is to become of it all."""
+
+    device: devices.Device
+    answers: list[Answer]
+    statuses: list[StatusLine]
+    earliest: int | None
+    done: Ingested
 
 
 def _bad_line(answer: Answer, reason: str) -> BadLine:
@@ -64,33 +85,97 @@ class Ingest:
         self._counted_days = fresh_days - 1
         self._clock = clock
 
-    async def store(self, tx: Transaction, device: devices.Device, body: LogBody) -> Ingested:
-        """Store what can be stored of a body, and put the rest among the rejects."""
+    async def store(self, tx: Transaction, deliveries: Sequence[Delivery], *, singly: bool = False) -> list[Ingested]:
+        """Store what can be stored of the bodies, and put the rest among the rejects.
+
+        Together they take few statements, and what cannot be stored for a reason nobody thought of fails them all;
+        ``singly`` applies each answer behind a savepoint of its own, so that such an answer costs only itself.
+        """
         now = self._clock()
-        done = Ingested(rejected=list(body.bad))
-        lines = self._datable(body.results, done, now)
-        statuses = self._datable(body.statuses, done, now)
+        loads = [self._load(delivery, now) for delivery in deliveries]
         news: set[str] = set()
-        for answer in answers_of(lines, device.platform):
-            bad = await tx.attempt(self._apply(tx, device, answer, now, news))
-            if isinstance(bad, Exception):
-                # A defect of ours or of the data must not hold up all that the device says from now on.
-                log.error("an answer to %s was set aside", answer.query, exc_info=bad)
-                self._registry.forget()
-                bad = _bad_line(answer, f"it could not be stored ({type(bad).__name__})")
-            if bad:
-                done.rejected.append(bad)
-            else:
-                done.answers += 1
-        await self._keep_statuses(tx, device, statuses, now, news)
-        done.statuses = len(statuses)
-        await self.reject(tx, device, done.rejected)
+        if singly:
+            await self._apply_singly(tx, loads, now, news)
+        else:
+            await self._apply_together(tx, loads, now, news)
+        for load in loads:
+            await self._keep_statuses(tx, load.device, load.statuses, now, news)
+            load.done.statuses = len(load.statuses)
+            await self.reject(tx, load.device, load.done.rejected)
         await self._reopen_days(tx, news)
         if news:
             await tx.seq()  # so that whoever waits for news can see that there was some
-        times = [line.unix_time for line in lines] + [line.unix_time for line in statuses]
-        await devices.heard(tx, device.device_no, iso(now), iso(min(times)) if times else None)
-        return done
+        await devices.heard(tx, [(load.device.device_no, load.earliest) for load in loads], now)
+        return [load.done for load in loads]
+
+    def _load(self, delivery: Delivery, now: float) -> _Load:
+        done = Ingested(rejected=list(delivery.body.bad))
+        lines = self._datable(delivery.body.results, done, now)
+        statuses = self._datable(delivery.body.statuses, done, now)
+        times = [line.unix_time for line in (*lines, *statuses)]
+        answers = answers_of(lines, delivery.device.platform)
+        return _Load(delivery.device, answers, statuses, min(times, default=None), done)
+
+    async def _apply_together(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
+        """Apply the answers in rounds: in each, at most one of a device to a query, in the order they happened."""
+        waiting: dict[tuple[int, str], deque[tuple[_Load, Answer]]] = {}
+        for load in loads:
+            for answer in load.answers:
+                waiting.setdefault((load.device.device_no, answer.query), deque()).append((load, answer))
+        while waiting:
+            arrivals: list[Arrival] = []
+            whose: dict[int, _Load] = {}
+            for key, answers in list(waiting.items()):
+                load, answer = answers.popleft()
+                if not answers:
+                    del waiting[key]
+                arrival = await self._arrival(tx, load, answer, now, news)
+                if arrival:
+                    arrivals.append(arrival)
+                    whose[id(arrival)] = load
+            for arrival in await follow(tx, arrivals):
+                self._note_outcome(whose.pop(id(arrival)), await self._apply(tx, arrival))
+            for load in whose.values():
+                load.done.answers += 1
+            for arrival in arrivals:
+                await self._note_denylisted(tx, arrival, now)
+
+    async def _apply_singly(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
+        async def one(load: _Load, answer: Answer) -> None:
+            arrival = await self._arrival(tx, load, answer, now, news)
+            if arrival:
+                self._note_outcome(load, await self._apply(tx, arrival))
+                await self._note_denylisted(tx, arrival, now)
+
+        for load in loads:
+            for answer in load.answers:
+                before = (load.done.answers, len(load.done.rejected))
+                error = await tx.attempt(one(load, answer))
+                if isinstance(error, Exception):
+                    # A defect of ours or of the data must not hold up all that the device says from now on.
+                    log.error("an answer to %s was set aside", answer.query, exc_info=error)
+                    self._registry.forget()
+                    load.done.answers = before[0]
+                    del load.done.rejected[before[1] :]
+                    load.done.rejected.append(_bad_line(answer, f"it could not be stored ({type(error).__name__})"))
+
+    def _note_outcome(self, load: _Load, rejected: BadLine | None) -> None:
+        if rejected:
+            load.done.rejected.append(rejected)
+        else:
+            load.done.answers += 1
+
+    async def _arrival(
+        self, tx: Transaction, load: _Load, answer: Answer, now: float, news: set[str]
+    ) -> Arrival | None:
+        """The answer with its place; None where it has none, which is then noted."""
+        try:
+            table = await self._registry.table_for(tx, answer.query, [*answer.added, *answer.removed], now)
+        except TooManyError as error:
+            load.done.rejected.append(_bad_line(answer, str(error)))
+            return None
+        place = Place(load.device.device_no, table, self._gap(answer.query), news)
+        return Arrival(place, answer, self._version(load.device, answer))
 
     def _datable(self, lines: Sequence[Any], done: Ingested, now: float) -> list[Any]:
         """The lines whose time can be believed; the others are rejected with the reason."""
@@ -108,27 +193,18 @@ class Ingest:
             done.rejected.append(BadLine(reason=reason, sample=sample[:SAMPLE_CHARS], name=name))
         return kept
 
-    async def _apply(
-        self, tx: Transaction, device: devices.Device, answer: Answer, now: float, news: set[str]
-    ) -> BadLine | None:
-        """Apply one answer; returns what had to be set aside for it."""
-        try:
-            table = await self._registry.table_for(tx, answer.query, [*answer.added, *answer.removed], now)
-        except TooManyError as error:
-            return _bad_line(answer, str(error))
-        version = self._version(device, answer)
-        place = Place(device.device_no, table, self._gap(answer.query), news)
-        if table.mode == "events":
+    async def _apply(self, tx: Transaction, arrival: Arrival) -> BadLine | None:
+        """Apply an answer wherever in time it falls; returns what had to be set aside for it."""
+        place, answer, version = arrival.place, arrival.answer, arrival.version
+        if place.table.mode == "events":
             await apply_events(tx, place, answer, version)
         elif answer.snapshot:
             loser = await apply_snapshot(tx, place, answer, version)
             if loser:
-                reason = f"another answer of {iso(answer.unix_time)} is kept"
+                reason = f"another answer of {arrival.at} is kept"
                 return BadLine(reason=reason, sample=f"fingerprint {loser}", name=answer.query)
         else:
             await apply_run(tx, place, answer, version)
-        if answer.query == SCHEDULE_QUERY:
-            await self._note_denylisted(tx, device, answer, now, news)
         return None
 
     def _version(self, device: devices.Device, answer: Answer) -> str:
@@ -150,19 +226,19 @@ class Ingest:
         needed = shipped.needed[device.platform]
         return current if all(row.keys() >= needed for row in rows) else ""
 
-    async def _note_denylisted(
-        self, tx: Transaction, device: devices.Device, answer: Answer, now: float, news: set[str]
-    ) -> None:
+    async def _note_denylisted(self, tx: Transaction, arrival: Arrival, now: float) -> None:
         """osquery_schedule names the queries that osquery refuses to run; that is the only place it says so."""
-        for row in answer.added:
+        if arrival.answer.query != SCHEDULE_QUERY:
+            return
+        for row in arrival.answer.added:
             if str(row.get("denylisted")) == "1" and isinstance(row.get("name"), str):
                 instant = Instant(
-                    at=iso(answer.unix_time),
+                    at=arrival.at,
                     status=DENYLISTED,
                     basis="schedule",
                     message="osquery stopped the query at its watchdog's limits and does not run it for a day",
                 )
-                await self._note(tx, device, row["name"], instant, now, news)
+                await self._note(tx, arrival.place.device_no, row["name"], instant, now, arrival.place.news)
 
     async def _keep_statuses(
         self, tx: Transaction, device: devices.Device, lines: Sequence[StatusLine], now: float, news: set[str]
@@ -185,7 +261,7 @@ class Ingest:
             failed = _QUERY_FAILED.fullmatch(line.message)
             if failed:
                 instant = Instant(at=at, status=ERROR, message=clean_text(failed["message"])[:SAMPLE_CHARS])
-                await self._note(tx, device, failed["name"], instant, now, news)
+                await self._note(tx, device.device_no, failed["name"], instant, now, news)
         if rows:
             await tx.many(
                 "INSERT INTO muster_status_logs (device_no, at, digest, ordinal, severity, filename, line, message,"
@@ -194,7 +270,7 @@ class Ingest:
             )
 
     async def _note(
-        self, tx: Transaction, device: devices.Device, scheduled: str, instant: Instant, now: float, news: set[str]
+        self, tx: Transaction, device_no: int, scheduled: str, instant: Instant, now: float, news: set[str]
     ) -> None:
         """Note how a query fared that gave no answer."""
         name = parse_scheduled_name(clean_text(scheduled))
@@ -204,7 +280,7 @@ class Ingest:
             return  # the status line itself is kept
         if name.version:
             instant.version = name.version
-        place = Place(device.device_no, table, self._gap(name.query), news)
+        place = Place(device_no, table, self._gap(name.query), news)
         await place.note(tx, instant, await place.moment(tx, instant.at))
 
     async def reject(self, tx: Transaction, device: devices.Device, lines: Sequence[BadLine]) -> None:

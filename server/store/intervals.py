@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-Identity = tuple[str, int]
+from server.normalize.rows import Identity
 
 
 class Interval(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 from server.normalize.rows import Column
 from server.normalize.times import iso
@@ -53,7 +53,7 @@ class Registry:
         """The table of a query that has one."""
         return (await self.all(tx)).get(query)
 
-    async def table_for(self, tx: Transaction, query: str, rows: Iterable[Row], now: float) -> QueryTable:
+    async def table_for(self, tx: Transaction, query: str, rows: Sequence[Row], now: float) -> QueryTable:
         """The table of a query, made or widened so that every column of ``rows`` has a place.
 
         A shipped query's own columns come from the catalog; any other column takes text, or the type of the first
@@ -148,8 +148,10 @@ async def changed(tx: Transaction) -> None:
     )
 
 
-def _new_columns(known: Set[str], rows: Iterable[Row]) -> dict[str, str]:
+def _new_columns(known: Set[str], rows: Sequence[Row]) -> dict[str, str]:
     """The columns of ``rows`` that are not known yet, each of the kind that holds every value sent for it."""
+    if set[str]().union(*rows) <= known:
+        return {}
     kinds: dict[str, set[str]] = {}
     for row in rows:
         if row.keys() <= known:

@@ -14,7 +14,8 @@ from server.normalize.text import clean_text
 from server.normalize.times import iso
 from server.store import access, devices
 from server.store.driver import Driver, Transaction, Work
-from server.store.ingest import Ingest, Ingested
+from server.store.ingest import Delivery, Ingest, Ingested
+from server.store.intake import Intake
 from server.store.registry import Registry
 from server.store.shipped import shipped_queries
 from server.store.tables import QueryTable
@@ -41,6 +42,7 @@ class Store:
         self._registry = Registry({name: (query.mode, query.columns) for name, query in shipped.items()})
         fresh_days = max((loaded.control.fresh_within_days for loaded in catalog.judged()), default=1)
         self._ingest = Ingest(self._registry, shipped, max_age_days, fresh_days, clock)
+        self._intake = Intake(self.write, self._ingest)
         self._generation = driver.generation
         self._keys: dict[str, devices.Device] = {}
         self._keys_until = 0.0
@@ -126,15 +128,9 @@ class Store:
 
     async def heard(self, device_nos: Iterable[int]) -> None:
         """Note that these devices were heard of just now."""
-        at = iso(self.clock())
-        numbers = sorted(device_nos)
-
-        async def work(tx: Transaction) -> None:
-            for device_no in numbers:
-                await devices.heard(tx, device_no, at)
-
-        if numbers:
-            await self.write(work)
+        told = [(device_no, None) for device_no in device_nos]
+        if told:
+            await self.write(lambda tx: devices.heard(tx, told, self.clock()))
 
     # -- ingest ------------------------------------------------------------------------------------------------
 
@@ -143,7 +139,7 @@ class Store:
 
         What cannot be stored becomes rows of ``rejects`` and never costs the lines beside it.
         """
-        return await self.write(lambda tx: self._ingest.store(tx, device, body))
+        return await self._intake.put(Delivery(device, body))
 
     async def reject(self, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep what a device sent and nobody could read."""

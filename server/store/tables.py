@@ -25,7 +25,18 @@ class QueryTable:
     @property
     def rows_name(self) -> str:
         """The table below the views, quoted."""
-        return quoted(f"muster_rows_{self.name}")
+        return quoted(self.plain_rows_name)
+
+    @property
+    def plain_rows_name(self) -> str:
+        """The table below the views."""
+        return f"muster_rows_{self.name}"
+
+    @cached_property
+    def stored_columns(self) -> tuple[str, ...]:
+        """The columns of a whole row, in the order of ``insert``'s parameters."""
+        own = "device_no muster_digest muster_ordinal valid_from valid_to opened_seq closed_seq _misfit".split()
+        return (*own, *(column.sql_name for column in self.columns))
 
     def with_columns(self, columns: tuple[Column, ...]) -> QueryTable:
         """The same table with more columns."""
@@ -91,12 +102,8 @@ class QueryTable:
     @cached_property
     def insert(self) -> str:
         """Parameters: device_no, digest, ordinal, valid_from, valid_to, opened_seq, closed_seq, misfit, values."""
-        names = "".join(f", {quoted(c.sql_name)}" for c in self.columns)
-        marks = ", ?" * len(self.columns)
-        return (
-            f"INSERT INTO {self.rows_name} (device_no, muster_digest, muster_ordinal, valid_from, valid_to, opened_seq,"
-            f" closed_seq, _misfit{names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?{marks})"
-        )
+        names, marks = ", ".join(map(quoted, self.stored_columns)), ", ".join("?" * len(self.stored_columns))
+        return f"INSERT INTO {self.rows_name} ({names}) VALUES ({marks})"
 
     @cached_property
     def insert_event(self) -> str:
@@ -122,6 +129,14 @@ class QueryTable:
         """The rows true now. Parameter: device_no."""
         return (
             f"SELECT muster_digest, muster_ordinal, valid_from, valid_to FROM {self.rows_name}"
+            " WHERE device_no = ? AND valid_to IS NULL AND muster_superseded_seq IS NULL"
+        )
+
+    @cached_property
+    def true_now(self) -> str:
+        """The identities of the rows true now. Parameter: device_no."""
+        return (
+            f"SELECT muster_digest, muster_ordinal FROM {self.rows_name}"
             " WHERE device_no = ? AND valid_to IS NULL AND muster_superseded_seq IS NULL"
         )
 

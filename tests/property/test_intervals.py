@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.store.intervals import Identity, Interval, plan
+from server.normalize.rows import Identity
+from server.store.intervals import Interval, plan
 
 Answers = Mapping[str, frozenset[Identity]]
 

@@ -114,7 +114,7 @@ def test_volatile_and_absent_columns_are_no_part_of_the_identity() -> None:
 
 def test_equal_rows_are_numbered() -> None:
     row = typed_row({"n": "1"}, COLUMNS)
-    assert [entry.ordinal for entry in bag_of([row, row, row])] == [0, 1, 2]
+    assert [ordinal for _, ordinal in bag_of([row, row, row])] == [0, 1, 2]
 
 
 def test_fingerprints_take_anything_json_has() -> None:

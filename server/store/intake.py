@@ -1,0 +1,138 @@
+"""Bodies on their way into the database: all that wait while one commit is made share the next.
+
+A round takes what waits at the moment it begins, so under load rounds grow by themselves and every body is answered as
+soon as its own data is durable. Only one round waits for the database at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from server.store.driver import DatabaseUnavailableError, TableBusyError, Transaction, Work
+from server.store.ingest import Delivery, Ingest, Ingested
+
+log = logging.getLogger(__name__)
+
+BODIES_A_ROUND = 128
+"""More of them would make the first wait for the last."""
+LINES_A_ROUND = 4096
+ANSWER_SECONDS = 13.0
+"""osquery waits 16 s for an answer; the rest is for the way there and back."""
+
+Write = Callable[[Work[list[Ingested]]], Coroutine[Any, Any, list[Ingested]]]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    delivery: Delivery
+    future: asyncio.Future[Ingested]
+
+
+class Intake:
+    """The line of bodies in front of the database."""
+
+    def __init__(self, write: Write, ingest: Ingest) -> None:
+        self._write = write
+        self._ingest = ingest
+        self._line: deque[_Waiting] = deque()
+        self._asked = False
+        self._rounds: set[asyncio.Task[None]] = set()
+
+    async def put(self, delivery: Delivery) -> Ingested:
+        """Store a body and return when it is durable.
+
+        Raises ``DatabaseUnavailableError`` when that has not come about in time; the body is then not stored, or it
+        is and will be recognised when it comes again.
+        """
+        waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())
+        self._line.append(waiting)
+        if not self._asked:
+            self._ask_for_a_round()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await waiting.future
+        except TimeoutError as error:
+            raise DatabaseUnavailableError("the database is too slow to answer in time") from error
+
+    def _ask_for_a_round(self) -> None:
+        self._asked = True
+        task = asyncio.get_running_loop().create_task(self._round(), name="muster-intake")
+        self._rounds.add(task)
+        task.add_done_callback(self._rounds.discard)
+
+    async def _round(self) -> None:
+        loop = asyncio.get_running_loop()
+        taken: list[_Waiting] = []
+
+        async def work(tx: Transaction) -> list[Ingested]:
+            # This may run in the writer's thread, and again after a failure: what was taken once stays taken.
+            if not taken:
+                taken.extend(self._take())
+                loop.call_soon_threadsafe(self._taken)
+            return await self._ingest.store(tx, [waiting.delivery for waiting in taken])
+
+        try:
+            results = await self._write(work)
+        except TableBusyError:
+            await self._singly(taken)
+        except DatabaseUnavailableError as error:
+            _fail(taken or self._give_up(), error)
+        except Exception:
+            log.warning("a group of bodies is stored one by one", exc_info=True)
+            await self._singly(taken)
+        else:
+            for waiting, result in zip(taken, results, strict=True):
+                if not waiting.future.done():
+                    waiting.future.set_result(result)
+
+    def _take(self) -> list[_Waiting]:
+        """What waits and is still waited for, up to a round's measure; always something if there is anything."""
+        taken: list[_Waiting] = []
+        lines = 0
+        while self._line and len(taken) < BODIES_A_ROUND and lines < LINES_A_ROUND:
+            waiting = self._line.popleft()
+            if not waiting.future.done():
+                taken.append(waiting)
+                lines += len(waiting.delivery.body.results) + len(waiting.delivery.body.statuses)
+        return taken
+
+    def _taken(self) -> None:
+        """A round has begun; what waits now is for the next."""
+        self._asked = False
+        if self._line:
+            self._ask_for_a_round()
+
+    def _give_up(self) -> list[_Waiting]:
+        """The round never began: the database is away, and so it is for all that wait."""
+        self._asked = False
+        waiting = list(self._line)
+        self._line.clear()
+        return waiting
+
+    async def _singly(self, taken: list[_Waiting]) -> None:
+        """Store bodies one by one, so that what fails one of them costs no other."""
+
+        async def work(delivery: Delivery, tx: Transaction) -> list[Ingested]:
+            return await self._ingest.store(tx, [delivery], singly=True)
+
+        for waiting in taken:
+            try:
+                result: Awaitable[list[Ingested]] = self._write(partial(work, waiting.delivery))
+                (stored,) = await result
+            except Exception as error:
+                _fail([waiting], error)
+            else:
+                if not waiting.future.done():
+                    waiting.future.set_result(stored)
+
+
+def _fail(waiting: list[_Waiting], error: Exception) -> None:
+    for one in waiting:
+        if not one.future.done():
+            one.future.set_exception(error)
