@@ -17,7 +17,8 @@ from aiohttp import web
 
 from server import console
 from server.api import osquery, people
-from server.api.keys import ASKER, CONFIGS, PRESENCE, STORE, Configs, Presence
+from server.api.gate import Gate
+from server.api.keys import ASKER, CONFIGS, GATE, PRESENCE, STORE, Configs, Presence
 from server.catalog.catalog import Catalog, load_catalog
 from server.catalog.config import CONFIG_BYTES, config_body
 from server.catalog.problems import CatalogError, Problem
@@ -116,6 +117,7 @@ def web_app(store: Store, asker: Asker) -> web.Application:
     app[STORE] = store
     app[ASKER] = asker
     app[CONFIGS] = config_bodies(store.catalog)
+    app[GATE] = Gate()
     app[PRESENCE] = Presence()
     app.add_routes(osquery.routes())
     app.add_routes(people.routes())

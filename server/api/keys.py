@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from server.api.gate import Gate
 from server.store.ask import Asker
 from server.store.store import Store
 
@@ -32,4 +33,5 @@ class Configs:
 STORE = web.AppKey("store", Store)
 ASKER = web.AppKey("asker", Asker)
 CONFIGS = web.AppKey("configs", Configs)
+GATE = web.AppKey("gate", Gate)
 PRESENCE = web.AppKey("presence", Presence)

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from server.api.bodies import read_body
-from server.api.keys import CONFIGS, PRESENCE, STORE
+from server.api.bodies import expected_bytes, read_body
+from server.api.keys import CONFIGS, GATE, PRESENCE, STORE
 from server.normalize.devices import facts_of
 from server.store.devices import Device
 from server.store.driver import DatabaseUnavailableError
@@ -58,7 +58,12 @@ async def config(request: web.Request) -> web.Response:
 
 
 async def log_lines(request: web.Request) -> web.Response:
-    """Store a body of log lines; answered when they are durable."""
+    """Store a body of log lines; answered when they are durable, or late with an error that makes osquery keep them."""
+    async with request.app[GATE].place(expected_bytes(request, "log")):
+        return await _stored(request)
+
+
+async def _stored(request: web.Request) -> web.Response:
     store = request.app[STORE]
     header_key = node_key_of_header(request.headers.get("Authorization", ""))
     try:

@@ -55,10 +55,11 @@ def max_age_option(command: Decorated) -> Decorated:
     )(command)  # fmt: skip
 
 
-def run(work: Coroutine[Any, Any, Result]) -> Result:
+def run(work: Coroutine[Any, Any, Result], runner: Callable[..., Any] = asyncio.run) -> Result:
     """Run a command's work; an error that is the user's to mend ends it with its message and exit code."""
     try:
-        return asyncio.run(work)
+        result: Result = runner(work)
+        return result
     except UsageError as error:
         raise click.UsageError(str(error)) from error
     except NotReadyError as error:

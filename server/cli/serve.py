@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any, cast
 
 import click
 
@@ -41,6 +45,14 @@ def serve(
         max_age_days=max_age_days,
     )
     try:
-        run(serve_app(options, lambda address: click.echo(f"Muster listens on {address}")))
+        run(serve_app(options, lambda address: click.echo(f"Muster listens on {address}")), _fastest_loop())
     except OSError as error:
         fail(f"cannot listen on {listen}: {error.strerror or error}", FAILED)
+
+
+def _fastest_loop() -> Callable[..., Any]:
+    """uvloop where there is one (not on Windows)."""
+    try:
+        return cast("Callable[..., Any]", import_module("uvloop").run)
+    except ImportError:
+        return asyncio.run

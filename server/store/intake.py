@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 BODIES_A_ROUND = 128
 """More of them would make the first wait for the last."""
 LINES_A_ROUND = 4096
-ANSWER_SECONDS = 13.0
-"""osquery waits 16 s for an answer; the rest is for the way there and back."""
+ANSWER_SECONDS = 9.0
+"""osquery waits 16 s for an answer; the rest is for the wait at the gate, and the way there and back."""
 
 Write = Callable[[Work[list[Ingested]]], Coroutine[Any, Any, list[Ingested]]]
 
