@@ -31,15 +31,37 @@ async def enroll(tx: Transaction, facts: DeviceFacts, host_identifier: str, now:
     """
     device_no = await find_or_add(tx, facts, now)
     at = iso(now)
-    await tx.run(
-        "UPDATE muster_node_keys SET revoked_at = ? WHERE device_no = ? AND revoked_at IS NULL", (at, device_no)
-    )
+    await revoke_keys(tx, device_no, at)
     node_key = new_secret("msn")
     await tx.run(
         "INSERT INTO muster_node_keys (key_hash, device_no, issued_at, host_identifier) VALUES (?, ?, ?, ?)",
         (hash_of(node_key), device_no, at, host_identifier[:255]),
     )
     return node_key
+
+
+async def revoke_keys(tx: Transaction, device_no: int, at: str) -> None:
+    """Take a device's node keys out of use, and let every process know within seconds."""
+    revoked = await tx.run(
+        "UPDATE muster_node_keys SET revoked_at = ? WHERE device_no = ? AND revoked_at IS NULL", (at, device_no)
+    )
+    if revoked:
+        await keys_changed(tx)
+
+
+async def keys_changed(tx: Transaction) -> None:
+    """Note that a key is out of use, or that its device is another to whoever knew it."""
+    await tx.run(
+        "INSERT INTO muster_meta (key, value) VALUES ('keys', ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (str(await tx.seq()),),
+    )
+
+
+async def keys_version(tx: Transaction) -> str:
+    """What changes whenever a key is taken out of use."""
+    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'keys'")
+    return str(found[0]) if found else ""
 
 
 async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:

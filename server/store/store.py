@@ -16,6 +16,7 @@ from server.store import access, devices
 from server.store.driver import Driver, Transaction, Work
 from server.store.ingest import Delivery, Ingest, Ingested
 from server.store.intake import Intake
+from server.store.keyring import Keyring
 from server.store.registry import Registry
 from server.store.shipped import shipped_queries
 from server.store.tables import QueryTable
@@ -44,8 +45,7 @@ class Store:
         self._ingest = Ingest(self._registry, shipped, max_age_days, fresh_days, clock)
         self._intake = Intake(self.write, self._ingest)
         self._generation = driver.generation
-        self._keys: dict[str, devices.Device] = {}
-        self._keys_until = 0.0
+        self._keyring = Keyring(driver)
 
     async def write(self, work: Work[Result]) -> Result:
         """Run ``work`` in a transaction and return when it is durable."""
@@ -106,25 +106,13 @@ class Store:
                 return None
             return await devices.enroll(tx, facts, clean_text(host_identifier), self.clock())
 
-        self._keys.clear()
         node_key = await self.write(work)
-        self._keys.clear()
+        self._keyring.forget()
         return node_key
 
     async def device_of(self, node_key: str) -> devices.Device | None:
-        """Whose node key it is. Known keys are remembered for two seconds, so a revocation takes that long."""
-        if not node_key:
-            return None
-        now = time.monotonic()
-        if now > self._keys_until:
-            self._keys.clear()
-            self._keys_until = now + 2.0
-        device = self._keys.get(node_key)
-        if device is None:
-            device = await self.read(lambda tx: devices.device_of_key(tx, node_key))
-            if device is not None:
-                self._keys[node_key] = device
-        return device
+        """Whose node key it is; None for one that is not in use. A revocation takes effect within two seconds."""
+        return await self._keyring.device_of(node_key)
 
     async def heard(self, device_nos: Iterable[int]) -> None:
         """Note that these devices were heard of just now."""
