@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from server.store.retype import retype
 from server.store.store import Store
 from tests.contract.test_store import T0, run, send
 from tests.support.server import snapshot_line
@@ -58,27 +57,6 @@ async def test_a_column_takes_the_kind_that_holds_all_its_first_values(tmp_path:
         await send(store, device, snapshot_line("numbers", T0, sent))
         found = await rows(store, "SELECT n, d, t FROM numbers WHERE n = 42")
         assert [tuple(type(value) for value in row) for row in found] == [(int, float, str)]
-
-
-async def test_a_shipped_column_of_another_type_keeps_what_it_held(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
-        device = await add_device(store, "a")
-        people = [{"uid": "0", "username": "root"}, {"uid": "zero", "username": "odd"}, {"uid": "", "username": "none"}]
-        await send(store, device, snapshot_line("users", T0, people))
-        table = (await store.read(store.tables))["users"]
-        column = next(column for column in table.columns if column.name == "uid")
-        shown = "SELECT username, uid, _misfit FROM users ORDER BY 1"
-        before = await rows(store, shown)
-        await store.write(lambda tx: retype(tx, table, column, "text"))
-        assert await rows(store, shown) == [
-            ("none", None, None),
-            ("odd", "zero", None),
-            ("root", "0", None),
-        ]
-        await store.ship()
-        assert await rows(store, shown) == before
-        await send(store, device, snapshot_line("users", T0 + 60, people))
-        assert await rows(store, shown) == before
 
 
 async def test_junk_columns_never_keep_a_shipped_one_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
