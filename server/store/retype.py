@@ -7,7 +7,9 @@ new type writes otherwise (``007`` as 7) is there again when the type is changed
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -51,11 +53,14 @@ async def retype(write: Write, registry: Registry, query: str, column: str, kind
         return
     low, step, converted = 0, 1, 0
     while low < last:
+        began = time.monotonic()
         done = await write(partial(change.fill, low, low + step))
         if done is None:
             return
         converted += done
         low += step
+        # As long as it took, the database is others': a writer that comes back at once leaves them waiting for ever.
+        await asyncio.sleep(time.monotonic() - began)
         step = min(MOST_DEVICES_A_STEP, 2 * step, max(1, step * ROWS_A_STEP // max(done, 1)))
     converted += await write(change.finish)
     log.info("column %s of query %s is %s now, %d value(s) converted", column, query, kind, converted)
