@@ -131,6 +131,7 @@ class Registry:
         table = replace(table, columns=tuple(columns))
         for statement in table.create_views():
             await tx.run(statement)
+        await changed(tx)
         return table
 
     async def _create(self, tx: Transaction, query: str, tables: dict[str, QueryTable], now: float) -> QueryTable:

@@ -21,7 +21,7 @@ from server.normalize.rows import Column
 from server.normalize.values import TEXT, MisfitError, Value, fit
 from server.store.driver import StoreError, Transaction
 from server.store.names import internal_name, quoted
-from server.store.registry import Registry
+from server.store.registry import Registry, changed
 from server.store.tables import SQL_TYPES, QueryTable
 
 log = logging.getLogger(__name__)
@@ -160,6 +160,7 @@ class _Change:
         await tx.run(
             "UPDATE muster_columns SET kind = ? WHERE table_name = ? AND sql_name = ?", (self.kind, *filling.key)
         )
+        await changed(tx)
         self.registry.forget()
         return done
 
@@ -201,13 +202,13 @@ async def _convert(tx: Transaction, filling: _Filling, where: str, parameters: t
         new_value, new_misfit = _converted(value, kept, misfit, filling.column.sql_name, filling.kind)
         part = _ENDED if valid_to is not None else _OPEN if superseded is None else _TAKEN_BACK
         updates[part].append((new_value, new_misfit, *row, *([valid_to] if valid_to is not None else [])))
-    for part, changed in updates.items():
-        if changed:
+    for part, rows in updates.items():
+        if rows:
             await tx.many(
                 f"UPDATE {table.rows_name} SET {new} = ?, _misfit = ? WHERE device_no = ? AND muster_digest = ?"
                 " AND muster_ordinal = ? AND valid_from = ? AND opened_seq = ?"
                 f"{' AND valid_to = ?' if part is _ENDED else ''} AND {part}",
-                changed,
+                rows,
             )
     return len(found)
 

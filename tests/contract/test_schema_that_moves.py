@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server.app import opened_database
 from server.catalog.catalog import Catalog
-from server.drivers.sqlite import open_sqlite
 from server.normalize.times import iso
 from server.store import retype as retyping
 from server.store.devices import Device
@@ -17,7 +19,7 @@ from server.store.store import Store
 from tests.contract.test_store import T0, event, send
 from tests.support.catalogs import people_catalog
 from tests.support.server import snapshot_line
-from tests.support.stores import SINCE_1970, add_device, open_store, rows
+from tests.support.stores import SINCE_1970, add_device, open_store, rows, url_in
 
 OLD, NEW = "0" * 10, "1" * 10
 TEXTS = people_catalog(OLD, "who text", "uid text")
@@ -132,7 +134,7 @@ async def test_answers_to_both_versions_keep_coming_while_the_type_changes(
 ) -> None:
     """Two servers, the old one at work and the new one starting: every answer is stored, before, amid and after."""
     monkeypatch.setattr(retyping, "ROWS_A_STEP", 4)
-    async with open_store(tmp_path, TEXTS) as old:
+    async with open_store(tmp_path, TEXTS) as old, second_server(tmp_path, NUMBERS) as new:
         devices = [await add_device(old, f"d{n:02}") for n in range(20)]
 
         async def say(store: Store, device: Device, at: int, version: str) -> None:
@@ -142,7 +144,6 @@ async def test_answers_to_both_versions_keep_coming_while_the_type_changes(
 
         for device in devices:
             await say(old, device, 0, OLD)
-        new = await second_server(tmp_path, NUMBERS)
         changing = asyncio.create_task(new.ship())
         at = 0
         while not changing.done():
@@ -155,7 +156,6 @@ async def test_answers_to_both_versions_keep_coming_while_the_type_changes(
             await say(new, device, at + 1, NEW)
             await say(old, device, at + 2, OLD)  # an old answer, to the old server, of a device that was not told yet
         await say(new, devices[0], at + 3, NEW)
-        await new.driver.close()
         counted = dict.fromkeys(range(at + 1), 3 * 5) | {0: 3 * 20, at + 1: 9, at + 2: 9, at + 3: 3}
         # Equal numbers follow one another as one row, so count what was true at each instant.
         for when, count in counted.items():
@@ -168,16 +168,15 @@ async def test_answers_to_both_versions_keep_coming_while_the_type_changes(
 
 
 async def test_the_old_server_sees_the_wider_table(tmp_path: Path) -> None:
-    async with open_store(tmp_path, TEXTS) as old:
+    wider = people_catalog(NEW, "who text", "uid bigint", "home text", "name text")
+    async with open_store(tmp_path, TEXTS) as old, second_server(tmp_path, wider) as new:
         device = await add_device(old, "a")
         await send(old, device, people(0, OLD, {"who": "ann", "uid": "1"}))
-        new = await second_server(tmp_path, people_catalog(NEW, "who text", "uid bigint", "home text", "name text"))
         await new.ship()
         await send(new, device, people(10, NEW, {"who": "ann", "uid": "1", "home": "/", "name": "A"}))
         sent = {"who": "ann", "uid": "1", "home": "/root", "shell": "sh"}
         await send(old, device, people(20, NEW, sent))  # it may hold an answer to the new one, too
         await send(new, device, people(30, NEW, {**sent, "shell": "zsh", "name": "B"}))
-        await new.driver.close()
         assert await rows(old, "SELECT who, uid, home, name, shell FROM people") == [("ann", 1, "/root", "B", "zsh")]
         assert await rows(old, "SELECT COUNT(*) FROM people_history") == [(4,)]
 
@@ -209,14 +208,15 @@ async def test_a_change_that_was_broken_off_is_gone_on_with(tmp_path: Path, monk
 
 
 async def test_two_servers_make_the_same_change_at_once(tmp_path: Path) -> None:
-    async with open_store(tmp_path, TEXTS) as old:
+    async with (
+        open_store(tmp_path, TEXTS) as old,
+        second_server(tmp_path, NUMBERS) as one,
+        second_server(tmp_path, NUMBERS) as two,
+    ):
         for n in range(30):
             device = await add_device(old, f"d{n}")
             await send(old, device, people(0, OLD, {"who": "ann", "uid": str(n)}))
-        servers = [await second_server(tmp_path, NUMBERS) for _ in range(2)]
-        await asyncio.gather(*(server.ship() for server in servers))
-        for server in servers:
-            await server.driver.close()
+        await asyncio.gather(one.ship(), two.ship())
         assert await rows(old, "SELECT SUM(uid), COUNT(*) FROM people") == [(435, 30)]
 
 
@@ -237,6 +237,8 @@ def iso_at(offset: int) -> str:
     return iso(T0 + offset)
 
 
-async def second_server(directory: Path, catalog: Catalog) -> Store:
+@asynccontextmanager
+async def second_server(directory: Path, catalog: Catalog) -> AsyncIterator[Store]:
     """Another process's store on the same database: a connection and caches of its own."""
-    return Store(open_sqlite(directory / "store.db"), catalog, max_age_days=SINCE_1970)
+    async with opened_database(await url_in(directory)) as database:
+        yield Store(database.driver, catalog, max_age_days=SINCE_1970)
