@@ -19,7 +19,7 @@ import orjson
 
 from server.normalize.rows import Column
 from server.normalize.values import TEXT, MisfitError, Value, fit
-from server.store.driver import StoreError, Transaction
+from server.store.driver import DatabaseUnavailableError, StoreError, Transaction
 from server.store.names import internal_name, quoted
 from server.store.registry import Registry, changed
 from server.store.tables import SQL_TYPES, QueryTable
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 ROWS_A_STEP = 5000
 """Rows a transaction converts, about: others wait no longer than that takes."""
 MOST_DEVICES_A_STEP = 1000
+PATIENCE_SECONDS = 300
+"""How long a starting server waits for somebody who reads a table that has to change."""
 
 Result = TypeVar("Result")
 
@@ -48,7 +50,7 @@ async def retype(write: Write, registry: Registry, query: str, column: str, kind
     make the same change one finishes it.
     """
     change = _Change(registry, query, column, kind)
-    last = await write(change.begin)
+    last = await patiently(write, change.begin)
     if last is None:
         return
     low, step, converted = 0, 1, 0
@@ -62,8 +64,26 @@ async def retype(write: Write, registry: Registry, query: str, column: str, kind
         # As long as it took, the database is others': a writer that comes back at once leaves them waiting for ever.
         await asyncio.sleep(time.monotonic() - began)
         step = min(MOST_DEVICES_A_STEP, 2 * step, max(1, step * ROWS_A_STEP // max(done, 1)))
-    converted += await write(change.finish)
+    converted += await patiently(write, change.finish)
     log.info("column %s of query %s is %s now, %d value(s) converted", column, query, kind, converted)
+
+
+async def patiently(write: Write, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+    """Run ``work`` that changes tables; where a reader holds one of them, give the others their turn and try again."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await write(work)
+        except DatabaseUnavailableError as error:
+            if time.monotonic() > until:
+                raise
+            log.warning("waiting to change the tables of queries: %s", error)
+        await pause()
+
+
+async def pause() -> None:
+    """Between two tries."""
+    await asyncio.sleep(2)
 
 
 # The rows of a table by the index they are found in.

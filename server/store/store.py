@@ -17,7 +17,7 @@ from server.store.driver import Driver, Transaction, Work
 from server.store.ingest import Delivery, Ingest, Ingested
 from server.store.intake import Intake
 from server.store.registry import Registry
-from server.store.retype import retype
+from server.store.retype import patiently, retype
 from server.store.shipped import shipped_queries
 from server.store.tables import QueryTable
 from server.wire.messages import BadLine, LogBody
@@ -92,7 +92,7 @@ class Store:
             )
             return retyped
 
-        for query, column, kind in await self.write(work):
+        for query, column, kind in await patiently(self.write, work):
             await retype(self.write, self._registry, query, column, kind)
 
     async def tables(self, tx: Transaction) -> dict[str, QueryTable]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from server.app import opened_database
@@ -231,6 +232,32 @@ async def test_a_strangers_column_gives_way_to_a_shipped_one(tmp_path: Path) -> 
         assert await rows(store, f"SELECT shell, {names[0]} FROM people") == [("ours", "theirs")]
         found = await rows(store, f"SELECT shell, {names[0]} FROM people_history ORDER BY valid_from")
         assert found == [(None, "theirs"), ("ours", "theirs")]
+
+
+@pytest.mark.parametrize("catalog", [NUMBERS, people_catalog(NEW, "who text", "uid text", "home text")])
+async def test_whoever_reads_a_table_is_waited_for_and_holds_up_nobody_else(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, catalog: Catalog
+) -> None:
+    async with open_store(tmp_path, TEXTS) as old, second_server(tmp_path, catalog) as new:
+        device = await add_device(old, "a")
+        await send(old, device, people(0, OLD, {"who": "ann", "uid": "1"}))
+        reader = await asyncpg.connect(await url_in(tmp_path)) if database == "postgres" else None
+        pauses = 0
+
+        async def answers_come() -> None:
+            nonlocal pauses
+            pauses += 1
+            await send(old, device, people(10 * pauses, OLD, {"who": "bob", "uid": str(pauses)}))
+            if pauses == 2 and reader is not None:
+                await reader.close()
+
+        monkeypatch.setattr(retyping, "pause", answers_come)
+        if reader is not None:
+            await reader.execute("BEGIN")
+            await reader.execute("SELECT * FROM people")
+        await new.ship()
+        assert pauses == (2 if reader is not None else 0)  # a reader of SQLite has a view of its own
+        assert len(await rows(old, "SELECT * FROM people")) == 1
 
 
 def iso_at(offset: int) -> str:
