@@ -107,6 +107,20 @@ async def test_a_type_and_back_again_loses_nothing(tmp_path: Path, mode: str) ->
         assert await rows(store, "SELECT COUNT(*) FROM muster_other_kinds WHERE sql_name = 'uid'") == [(2,)]
 
 
+async def test_a_strangers_query_that_is_shipped_later_keeps_what_it_held(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        device = await add_device(store, "a")
+        sent = [{"who": "root", "uid": "0"}, {"who": "odd", "uid": "zero"}, {"who": "none", "uid": ""}]
+        await send(store, device, snapshot_line("people", T0, sent))
+        store = await move(store, NUMBERS)
+        shown = "SELECT who, uid, _misfit FROM people ORDER BY who"
+        held = [("none", None, None), ("odd", None, '{"uid":"zero"}'), ("root", 0, None)]
+        assert await rows(store, shown) == held
+        await send(store, device, people(60, NEW, *sent))
+        assert await rows(store, shown) == held
+        assert await rows(store, "SELECT managed FROM muster_queries WHERE query = 'people'") == [(1,)]
+
+
 async def test_rows_taken_back_are_retyped_too(tmp_path: Path) -> None:
     async with open_store(tmp_path, TEXTS) as store:
         device = await add_device(store, "a")
