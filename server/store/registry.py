@@ -116,7 +116,7 @@ class Registry:
                 new = column_name(column.name, taken)
                 taken.add(new)
                 renamed.append((column.sql_name, new))
-                column = replace(column, sql_name=new)
+                column = column._replace(sql_name=new)
             columns.append(column)
         if not renamed:
             return table
@@ -161,7 +161,7 @@ class Registry:
             if not sql_name or sql_name in taken:
                 sql_name = column_name(column.name, taken)
             taken.add(sql_name)
-            added.append(replace(column, sql_name=sql_name))
+            added.append(column._replace(sql_name=sql_name))
         for statement in table.add(tuple(added)):
             await tx.run(statement)
         wider = table.with_columns(tuple(added))

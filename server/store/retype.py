@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -19,7 +19,7 @@ import orjson
 
 from server.normalize.rows import Column
 from server.normalize.values import TEXT, MisfitError, Value, fit
-from server.store.driver import DatabaseUnavailableError, StoreError, Transaction
+from server.store.driver import StoreError, TableBusyError, Transaction, Work
 from server.store.names import internal_name, quoted
 from server.store.registry import Registry, changed
 from server.store.tables import SQL_TYPES, QueryTable
@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 class Write(Protocol):
     """Running work in a transaction of its own, as ``Driver.write`` does."""
 
-    def __call__(self, work: Callable[[Transaction], Awaitable[Result]], /) -> Awaitable[Result]:
+    def __call__(self, work: Work[Result], /) -> Awaitable[Result]:
         """Run ``work`` and return what it returned once that is durable."""
 
 
@@ -68,13 +68,13 @@ async def retype(write: Write, registry: Registry, query: str, column: str, kind
     log.info("column %s of query %s is %s now, %d value(s) converted", column, query, kind, converted)
 
 
-async def patiently(write: Write, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+async def patiently(write: Write, work: Work[Result]) -> Result:
     """Run ``work`` that changes tables; where a reader holds one of them, give the others their turn and try again."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return await write(work)
-        except DatabaseUnavailableError as error:
+        except TableBusyError as error:
             if time.monotonic() > until:
                 raise
             log.warning("waiting to change the tables of queries: %s", error)

@@ -266,6 +266,7 @@ async def test_whoever_reads_a_table_is_waited_for_and_holds_up_nobody_else(
                 await reader.close()
 
         monkeypatch.setattr(retyping, "pause", answers_come)
+        monkeypatch.setattr("server.drivers.postgres_transaction.DDL_PAUSE_SECONDS", 0.0)
         if reader is not None:
             await reader.execute("BEGIN")
             await reader.execute("SELECT * FROM people")
