@@ -18,7 +18,7 @@ from aiohttp import web
 from server import console
 from server.api import osquery, people
 from server.api.gate import Gate
-from server.api.keys import ASKER, CONFIGS, GATE, PRESENCE, STORE, Configs, Presence
+from server.api.keys import ASKER, CLONES, CONFIGS, GATE, PRESENCE, STORE, Configs, Presence
 from server.catalog.catalog import Catalog, load_catalog
 from server.catalog.config import CONFIG_BYTES, config_body
 from server.catalog.problems import CatalogError, Problem
@@ -28,6 +28,7 @@ from server.drivers.postgres_ask import PostgresAsker
 from server.drivers.sqlite import open_sqlite
 from server.drivers.sqlite_ask import SqliteAsker
 from server.store.ask import Asker
+from server.store.clones import Clones
 from server.store.driver import Driver, NotReadyError
 from server.store.migrate import require_current
 from server.store.store import Store
@@ -116,6 +117,7 @@ def web_app(store: Store, asker: Asker) -> web.Application:
     app = web.Application(middlewares=[osquery.osquery_errors, people.bearer, console.guard(apart_from=people.PATHS)])
     app[STORE] = store
     app[ASKER] = asker
+    app[CLONES] = Clones(store)
     app[CONFIGS] = config_bodies(store.catalog)
     app[GATE] = Gate()
     app[PRESENCE] = Presence()

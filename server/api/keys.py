@@ -8,6 +8,7 @@ from aiohttp import web
 
 from server.api.gate import Gate
 from server.store.ask import Asker
+from server.store.clones import Clones
 from server.store.store import Store
 
 
@@ -32,6 +33,7 @@ class Configs:
 
 STORE = web.AppKey("store", Store)
 ASKER = web.AppKey("asker", Asker)
+CLONES = web.AppKey("clones", Clones)
 CONFIGS = web.AppKey("configs", Configs)
 GATE = web.AppKey("gate", Gate)
 PRESENCE = web.AppKey("presence", Presence)

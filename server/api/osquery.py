@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from server.api.bodies import expected_bytes, read_body
-from server.api.keys import CONFIGS, GATE, PRESENCE, STORE
+from server.api.keys import CLONES, CONFIGS, GATE, PRESENCE, STORE
 from server.normalize.devices import facts_of
 from server.store.devices import Device
 from server.store.driver import DatabaseUnavailableError
@@ -76,7 +76,7 @@ async def _stored(request: web.Request) -> web.Response:
         await store.reject(device, [BadLine(reason=str(error), sample="")])
         return _json(answers.OK)
     device = await store.device_of(body.node_key)
-    if device is None:
+    if device is None or not await request.app[CLONES].accept(device, body):
         return _unknown()
     done = await store.ingest(device, body)
     if done.rejected:

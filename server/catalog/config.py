@@ -8,12 +8,11 @@ import orjson
 
 from server.catalog.catalog import Catalog
 from server.catalog.queries import Query
+from server.normalize.machines import SERIAL_DECORATION, UUID_DECORATION
 from server.normalize.names import PACK_DELIMITER, scheduled_name
 
 CONFIG_BYTES = 1024 * 1024
 """osquery up to 5.23 refuses a larger config."""
-
-UUID_DECORATION, SERIAL_DECORATION = "muster_uuid", "muster_serial"
 
 OPTIONS = {
     # One line is one run, and an empty answer is said: without them "nothing" could mean anything.

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from server.app import opened_store
-from server.catalog.config import SERIAL_DECORATION, UUID_DECORATION
 from server.cli.options import database_option, json_option, max_age_option, packs_option, print_json, run
 from server.normalize.devices import DeviceFacts
+from server.normalize.machines import SERIAL_DECORATION, UUID_DECORATION
 from server.normalize.text import clean_text
 from server.store import devices
 from server.store.devices import Device

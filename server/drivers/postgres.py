@@ -79,6 +79,8 @@ class PostgresDriver:
                     connection.transaction(isolation="repeatable_read", readonly=True),
                 ):
                     return await work(PostgresTransaction(connection, self._patience))
+            except asyncpg.InvalidCachedStatementError:
+                continue  # a column has another type than when the statement was prepared; asyncpg has forgotten it
             except Exception as error:
                 if not is_the_databases(error):
                     raise
@@ -157,6 +159,7 @@ class PostgresDriver:
         if seen != self._tables_seen:
             self._tables_seen = seen
             self._generation += 1
+            await transaction.forget_statements()
 
     async def _connected(self) -> asyncpg.Connection:
         if self._writer is None or self._writer.is_closed():

@@ -75,7 +75,13 @@ class PostgresTransaction(Sequenced):
         except asyncpg.LockNotAvailableError as error:
             self._patience.none_until = now + DDL_PAUSE_SECONDS
             raise TableBusyError("a table has to change, and its readers hold it") from error
+        if ddl.startswith("ALTER "):
+            await self.forget_statements()
         return 0
+
+    async def forget_statements(self) -> None:
+        """Prepare every statement anew: one that was prepared for a column's former type would be refused."""
+        await self._connection.reload_schema_state()
 
     async def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """See ``Transaction.many``."""

@@ -39,7 +39,10 @@ _PLACEHOLDER_SERIALS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFacts:
-    """What an enrolment says of its device; empty text where it says nothing."""
+    """What an enrolment says of its device; empty text where it says nothing.
+
+    ``instance_id`` is osquery's own mark of an installation: a machine that is renamed keeps it.
+    """
 
     hostname: str
     hardware_uuid: str
@@ -48,6 +51,7 @@ class DeviceFacts:
     os_name: str
     os_version: str
     osquery_version: str
+    instance_id: str = ""
 
     @property
     def identity(self) -> str:
@@ -56,10 +60,25 @@ class DeviceFacts:
         A machine without a readable serial is told by its UUID alone; one without a UUID cannot be told at all, since
         a serial is unique only within its vendor.
         """
-        uuid, serial = self.hardware_uuid.lower(), self.serial.lower()
-        if uuid in _PLACEHOLDER_UUIDS:
-            return ""
-        return f"{uuid}|{'' if serial in _PLACEHOLDER_SERIALS else serial}"
+        uuid = usable_uuid(self.hardware_uuid)
+        return f"{uuid}|{usable_serial(self.serial)}" if uuid else ""
+
+    @property
+    def identity_by_name(self) -> str:
+        """The identity of one of several machines that have all of ``identity`` in common."""
+        return f"{self.identity}\n{self.hostname.lower()}" if self.identity else ""
+
+
+def usable_uuid(uuid: str) -> str:
+    """A hardware UUID in lower case; empty for a placeholder, which many machines have."""
+    uuid = uuid.strip().lower()
+    return "" if uuid in _PLACEHOLDER_UUIDS else uuid
+
+
+def usable_serial(serial: str) -> str:
+    """A serial in lower case; empty for a placeholder, which many machines have."""
+    serial = serial.strip().lower()
+    return "" if serial in _PLACEHOLDER_SERIALS else serial
 
 
 def facts_of(enrollment: Enrollment) -> DeviceFacts:
@@ -75,6 +94,7 @@ def facts_of(enrollment: Enrollment) -> DeviceFacts:
         os_name=_text(release, "name"),
         os_version=_text(release, "version"),
         osquery_version=_text(agent, "version"),
+        instance_id=_text(agent, "instance_id"),
     )
 
 

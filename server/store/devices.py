@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import base64
+import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from server.normalize.devices import DeviceFacts
+from server.normalize.machines import UNKNOWN, Machine
 from server.normalize.times import iso
+from server.store import rejects, twins
 from server.store.access import hash_of, new_secret
 from server.store.driver import Transaction
+from server.wire.messages import BadLine
+
+log = logging.getLogger(__name__)
 
 _FACTS = ("hostname", "platform", "os_name", "os_version", "osquery_version")
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device as the ingest path needs it."""
+    """A device as the ingest path needs it: with the machine its key was given to, and when (ISO-8601, UTC)."""
 
     device_no: int
     device_id: str
     platform: str
+    machine: Machine = UNKNOWN
+    key_issued_at: str = ""
 
 
 async def enroll(tx: Transaction, facts: DeviceFacts, host_identifier: str, now: float) -> str:
@@ -67,14 +75,12 @@ async def keys_version(tx: Transaction) -> str:
 async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
     """The number of the device these facts are of, added if it is new and brought up to date if it is not."""
     at = iso(now)
-    known = None
-    if facts.identity:
-        known = await tx.row("SELECT device_no FROM muster_devices WHERE identity = ?", (facts.identity,))
-    if known:
-        device_no = int(known[0])
+    identity, device_no, warning = await twins.whose(tx, facts, now)
+    if device_no is not None:
         await tx.run(
             "UPDATE muster_devices SET hostname = ?, hardware_uuid = ?, serial = ?, platform = ?, os_name = ?,"
-            " os_version = ?, osquery_version = ?, last_seen_at = ?, retired_at = NULL WHERE device_no = ?",
+            " os_version = ?, osquery_version = ?, instance_id = ?, last_seen_at = ?, retired_at = NULL"
+            " WHERE device_no = ?",
             (*_row(facts), at, device_no),
         )
     else:
@@ -83,10 +89,13 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
         device_id = base64.b32encode(secrets.token_bytes(10)).decode().lower()
         await tx.run(
             "INSERT INTO muster_devices (device_no, device_id, identity, hostname, hardware_uuid, serial, platform,"
-            " os_name, os_version, osquery_version, in_scope_from, enrolled_at, last_seen_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (device_no, device_id, facts.identity or None, *_row(facts), at, at, at),
+            " os_name, os_version, osquery_version, instance_id, in_scope_from, enrolled_at, last_seen_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (device_no, device_id, identity, *_row(facts), at, at, at),
         )
+    if warning:
+        log.warning("device %s", warning)
+        await rejects.keep(tx, device_no, [BadLine(reason=warning, sample="")], now)
     await _remember_facts(tx, device_no, facts, at)
     return device_no
 
@@ -94,12 +103,15 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
 async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
     """The device a node key was given to; None for a key that is unknown, revoked, or whose device has retired."""
     found = await tx.row(
-        "SELECT d.device_no, d.device_id, d.platform FROM muster_node_keys k"
+        "SELECT d.device_no, d.device_id, d.platform, d.hardware_uuid, d.serial, k.issued_at FROM muster_node_keys k"
         " JOIN muster_devices d ON d.device_no = k.device_no"
         " WHERE k.key_hash = ? AND k.revoked_at IS NULL AND d.retired_at IS NULL",
         (hash_of(node_key),),
     )
-    return Device(*found) if found else None
+    if found is None:
+        return None
+    device_no, device_id, platform, uuid, serial, issued_at = found
+    return Device(device_no, device_id, platform, Machine(uuid, serial), issued_at)
 
 
 HEARD_SECONDS = 15
@@ -132,6 +144,7 @@ def _row(facts: DeviceFacts) -> tuple[str, ...]:
         facts.os_name,
         facts.os_version,
         facts.osquery_version,
+        facts.instance_id,
     )
 
 

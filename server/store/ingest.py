@@ -14,11 +14,12 @@ from server.normalize.names import parse_scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
 from server.normalize.times import iso, unix
-from server.store import devices
+from server.store import devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
 from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant, gap_for
 from server.store.driver import Transaction
 from server.store.registry import Registry, TooManyError
+from server.store.rejects import SAMPLE_CHARS
 from server.store.shipped import ShippedQuery
 from server.store.succession import Arrival, follow
 from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 DAY = 86_400
 FUTURE_SECONDS = 3600
 """A clock this far ahead of ours is wrong, and what it dates cannot be put on a day."""
-REJECTS_A_DEVICE = 1000
-SAMPLE_CHARS = 1000
 SCHEDULE_QUERY = "osquery_schedule"
 
 _QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<message>.*)", re.DOTALL)
@@ -285,20 +284,7 @@ class Ingest:
 
     async def reject(self, tx: Transaction, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep lines that could not be stored, each once and up to a cap per device."""
-        if not lines:
-            return
-        count = await tx.row("SELECT COUNT(*) FROM muster_rejects WHERE device_no = ?", (device.device_no,))
-        room = max(0, REJECTS_A_DEVICE - (count[0] if count else 0))
-        rows = {}
-        for line in lines:
-            values = tuple(clean_text(part)[:SAMPLE_CHARS] for part in (line.name, line.reason, line.sample))
-            digest = digest_of(repr(values).encode("utf-8", "replace"))
-            rows[digest] = (device.device_no, digest, iso(self._clock()), *values)
-        await tx.many(
-            "INSERT INTO muster_rejects (device_no, digest, rejected_at, query, reason, sample)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            list(rows.values())[:room],
-        )
+        await rejects.keep(tx, device.device_no, lines, self._clock())
 
     async def _reopen_days(self, tx: Transaction, news: set[str]) -> None:
         """Open the closed days whose verdicts the news may change; the worker judges them again and closes them."""

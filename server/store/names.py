@@ -6,14 +6,20 @@ import hashlib
 import re
 from collections.abc import Container
 
+LONGEST_NAME = 63
+"""Postgres cuts a longer name, and two that differ beyond the cut would be one."""
 LONGEST_TABLE = 55
+"""Leaves room for ``_history``."""
 LONGEST_COLUMN = 60
-"""Postgres cuts a name at 63 bytes."""
 
 RESERVED_TABLES = frozenset(
     "devices devices_history days coverage exemptions rejects status_logs posture posture_runs posture_totals".split()
 )
-OWN_COLUMNS = frozenset(["device_id", "device_no", "valid_from", "valid_to", "opened_seq", "closed_seq", "_misfit"])
+# The second half is every Postgres table's: no column of ours can bear these names.
+OWN_COLUMNS = frozenset(
+    """device_id device_no valid_from valid_to opened_seq closed_seq _misfit
+    ctid xmin xmax cmin cmax tableoid""".split()
+)
 
 # Words that SQLite or Postgres does not take as a bare table name.
 _RESERVED_WORDS = frozenset(
@@ -23,9 +29,9 @@ _RESERVED_WORDS = frozenset(
     delete desc distinct do drop else end escape except exists false fetch for foreign freeze from full grant
     group having if ilike in index initially inner insert intersect into is isnull join lateral leading left
     like limit localtime localtimestamp natural not nothing notnull null offset on only or order outer overlaps
-    placing primary references returning right select session_user set similar some symmetric table tablesample
-    then to trailing transaction true union unique update user using values variadic verbose when where window
-    with""".split()
+    placing primary raise references returning right select session_user set similar some symmetric system_user
+    table tablesample then to trailing transaction true union unique update user using values variadic verbose
+    when where window with""".split()
 )
 _OTHER = re.compile(r"[^a-z0-9_]")
 
@@ -59,6 +65,19 @@ def column_name(column: str, taken: Container[str]) -> str:
     if plain in OWN_COLUMNS and f"{plain}_" not in taken:
         return f"{plain}_"
     return _free(plain[: LONGEST_COLUMN - 7], column, taken)
+
+
+def internal_name(kind: str, name: str, taken: Container[str] = ()) -> str:
+    """A name of ours for what belongs to a table or column: ``muster_<kind>_<name>``.
+
+    Where that is too long a hash stands for the end of ``name``; no plain internal name begins as such a one does.
+    """
+    plain = f"muster_{kind}_{name}"
+    if len(plain) > LONGEST_NAME:
+        digest = hashlib.blake2b(name.encode(), digest_size=5).hexdigest()
+        start = f"muster_long_{kind}_"
+        plain = f"{start}{name[: LONGEST_NAME - len(start) - len(digest) - 1]}_{digest}"
+    return plain if plain not in taken else _free(plain[: LONGEST_NAME - 7], plain, taken)
 
 
 def quoted(name: str) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 
 from server.normalize.rows import Column
 from server.normalize.times import iso
 from server.normalize.values import BIGINT, DOUBLE, TEXT, kind_of
 from server.store.driver import StoreError, Transaction
-from server.store.names import column_name, table_name
-from server.store.retype import retype
+from server.store.names import column_name, quoted, table_name
 from server.store.tables import QueryTable
 from server.wire.messages import Row
 
 UNMANAGED_QUERIES = 500
 """Tables Muster makes for queries it did not ship; more of them are a mistake or an attack."""
 COLUMNS_A_TABLE = 200
+QUERY_NAME_CHARS = 512
+"""A longer name is no query's; a name is a key, and databases take no keys of any length."""
 
 
 class TooManyError(ValueError):
@@ -62,14 +64,21 @@ class Registry:
         tables = await self.all(tx)
         table = tables.get(query)
         if table is None:
+            if len(query) > QUERY_NAME_CHARS:
+                raise TooManyError(f"the name of the query has more than {QUERY_NAME_CHARS} characters")
             table = await self._create(tx, query, tables, now)
         sent = _new_columns({column.name for column in table.columns}, rows)
         if sent and len(table.columns) + len(sent) > COLUMNS_A_TABLE:
             raise TooManyError(f"table {table.name} would have more than {COLUMNS_A_TABLE} columns")
-        return await self._widen(tx, table, sent) if sent else table
+        return await self._widen(tx, table, [Column(name, "", sent[name]) for name in sorted(sent)]) if sent else table
 
-    async def ship(self, tx: Transaction, now: float) -> None:
-        """Make or widen the tables of every shipped query, so that they can be asked before any device answered."""
+    async def ship(self, tx: Transaction, now: float) -> list[tuple[str, str, str]]:
+        """Make or widen the tables of every shipped query, so that they can be asked before any device answered.
+
+        Returns the columns (query, column, type) that are still of another type. A column that the query no longer
+        gives stays, with its history, and is null in new rows.
+        """
+        retyped: list[tuple[str, str, str]] = []
         for query, (mode, columns) in self._shipped.items():
             table = await self.find(tx, query)
             if table is None:
@@ -80,20 +89,50 @@ class Registry:
                     f"Query {query!r} is of mode {mode} now, but its table holds answers of mode {table.mode}: "
                     "give the query a new name."
                 )
-            wanted = {column.name: column for column in columns}
-            for column in table.columns:
-                if column.name in wanted and wanted[column.name].kind != column.kind:
-                    await retype(tx, table, column, wanted[column.name].kind)
-                    await changed(tx)
-            missing = wanted.keys() - {column.name for column in table.columns}
+            here = {column.name: column for column in table.columns}
+            retyped += [(query, c.name, c.kind) for c in columns if c.name in here and here[c.name].kind != c.kind]
+            missing = [column for column in columns if column.name not in here]
             if missing:
-                await self._widen(tx, table, {name: wanted[name].kind for name in missing})
+                table = await self._make_way(tx, table, missing, {column.name for column in columns})
+                await self._widen(tx, table, missing)
             await tx.run("UPDATE muster_queries SET managed = 1 WHERE query = ? AND managed = 0", (query,))
             await tx.many(
                 "UPDATE muster_columns SET volatile = ? WHERE table_name = ? AND name = ? AND volatile <> ?",
                 [(int(c.volatile), table.name, c.name, int(c.volatile)) for c in columns],
             )
             self.forget()
+        return retyped
+
+    async def _make_way(
+        self, tx: Transaction, table: QueryTable, missing: Sequence[Column], shipped: Set[str]
+    ) -> QueryTable:
+        """Rename the columns of strangers that bear the SQL name of a shipped one: rules go by that name."""
+        wanted = {column.sql_name for column in missing}
+        taken = wanted | {column.sql_name for column in table.columns}
+        columns: list[Column] = []
+        renamed: list[tuple[str, str]] = []
+        for column in table.columns:
+            if column.sql_name in wanted and column.name not in shipped:
+                new = column_name(column.name, taken)
+                taken.add(new)
+                renamed.append((column.sql_name, new))
+                column = column._replace(sql_name=new)
+            columns.append(column)
+        if not renamed:
+            return table
+        for statement in table.drop_views():
+            await tx.run(statement)
+        for old, new in renamed:
+            await tx.run(f"ALTER TABLE {table.rows_name} RENAME COLUMN {quoted(old)} TO {quoted(new)}")
+            for kept in ("muster_columns", "muster_other_kinds"):
+                await tx.run(
+                    f"UPDATE {kept} SET sql_name = ? WHERE table_name = ? AND sql_name = ?", (new, table.name, old)
+                )
+        table = replace(table, columns=tuple(columns))
+        for statement in table.create_views():
+            await tx.run(statement)
+        await changed(tx)
+        return table
 
     async def _create(self, tx: Transaction, query: str, tables: dict[str, QueryTable], now: float) -> QueryTable:
         shipped = self._shipped.get(query)
@@ -113,13 +152,16 @@ class Registry:
         tables[query] = table
         return table
 
-    async def _widen(self, tx: Transaction, table: QueryTable, sent: Mapping[str, str]) -> QueryTable:
+    async def _widen(self, tx: Transaction, table: QueryTable, missing: Sequence[Column]) -> QueryTable:
+        """Add columns; each keeps its SQL name if it has one that is free."""
         taken = {column.sql_name for column in table.columns}
         added: list[Column] = []
-        for name in sorted(sent):
-            sql_name = column_name(name, taken)
+        for column in missing:
+            sql_name = column.sql_name
+            if not sql_name or sql_name in taken:
+                sql_name = column_name(column.name, taken)
             taken.add(sql_name)
-            added.append(Column(name, sql_name, sent[name]))
+            added.append(column._replace(sql_name=sql_name))
         for statement in table.add(tuple(added)):
             await tx.run(statement)
         wider = table.with_columns(tuple(added))

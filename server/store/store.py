@@ -18,6 +18,7 @@ from server.store.ingest import Delivery, Ingest, Ingested
 from server.store.intake import Intake
 from server.store.keyring import Keyring
 from server.store.registry import Registry
+from server.store.retype import patiently, retype
 from server.store.shipped import shipped_queries
 from server.store.tables import QueryTable
 from server.wire.messages import BadLine, LogBody
@@ -71,8 +72,8 @@ class Store:
     async def ship(self) -> None:
         """Make the tables of the catalog's queries and record the versions served from now on."""
 
-        async def work(tx: Transaction) -> None:
-            await self._registry.ship(tx, self.clock())
+        async def work(tx: Transaction) -> list[tuple[str, str, str]]:
+            retyped = await self._registry.ship(tx, self.clock())
             await tx.many(
                 "INSERT INTO muster_query_versions (query, version, platforms, mode, sql, columns, first_served_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (query, version) DO NOTHING",
@@ -89,8 +90,10 @@ class Store:
                     for query in {q.version: q for q in self.catalog.queries.values()}.values()
                 ],
             )
+            return retyped
 
-        await self.write(work)
+        for query, column, kind in await patiently(self.write, work):
+            await retype(self.write, self._registry, query, column, kind)
 
     async def tables(self, tx: Transaction) -> dict[str, QueryTable]:
         """Every query's table, as of this transaction."""

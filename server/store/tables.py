@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from server.normalize.rows import Column
-from server.store.names import quoted
+from server.store.names import internal_name, quoted
 
 SQL_TYPES = {"text": "TEXT", "bigint": "BIGINT", "double": "DOUBLE PRECISION"}
 
@@ -30,7 +30,7 @@ class QueryTable:
     @property
     def plain_rows_name(self) -> str:
         """The table below the views."""
-        return f"muster_rows_{self.name}"
+        return internal_name("rows", self.name)
 
     @cached_property
     def stored_columns(self) -> tuple[str, ...]:
@@ -55,18 +55,18 @@ class QueryTable:
         )
         if self.mode == "events":
             yield (
-                f"CREATE UNIQUE INDEX {quoted(f'muster_event_{self.name}')} ON {self.rows_name}"
+                f"CREATE UNIQUE INDEX {quoted(internal_name('event', self.name))} ON {self.rows_name}"
                 " (device_no, valid_from, muster_digest, muster_ordinal)"
             )
         else:
             # Twice the same open row would be the same row counted twice: the database itself refuses it.
             yield (
-                f"CREATE UNIQUE INDEX {quoted(f'muster_open_{self.name}')} ON {self.rows_name}"
+                f"CREATE UNIQUE INDEX {quoted(internal_name('open', self.name))} ON {self.rows_name}"
                 " (device_no, muster_digest, muster_ordinal)"
                 " WHERE valid_to IS NULL AND muster_superseded_seq IS NULL"
             )
             yield (
-                f"CREATE INDEX {quoted(f'muster_closed_{self.name}')} ON {self.rows_name}"
+                f"CREATE INDEX {quoted(internal_name('closed', self.name))} ON {self.rows_name}"
                 " (device_no, valid_to) WHERE valid_to IS NOT NULL"
             )
         yield from self.create_views()

@@ -21,7 +21,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _SCALARS = (str, int, float, bool, type(None))
 _OWN_KEYS = frozenset(
     """snapshot diffResults columns action name hostIdentifier calendarTime unixTime epoch counter numerics
-    logNumericsAsNumbers decorations hostname""".split()
+    logNumericsAsNumbers decorations hostname severity filename line message version""".split()
 )
 
 
@@ -105,9 +105,6 @@ def _result(line: dict[str, Any], exact: bool) -> ResultLine:
     if not isinstance(name, str) or not name.strip() or len(name) > limits.NAME_CHARS:
         raise _BadLineError("line has no usable query name")
     kind, added, removed = _rows(line, exact)
-    decorations = line.get("decorations")
-    if not isinstance(decorations, dict):  # --decorations_top_level puts them beside osquery's own keys
-        decorations = {key: value for key, value in line.items() if key not in _OWN_KEYS}
     return ResultLine(
         name=name,
         unix_time=_whole(line, "unixTime"),
@@ -117,8 +114,16 @@ def _result(line: dict[str, Any], exact: bool) -> ResultLine:
         added=added,
         removed=removed,
         host_identifier=text_of(line.get("hostIdentifier", line.get("hostname"))),
-        decorations=decorations,
+        decorations=_decorations(line),
     )
+
+
+def _decorations(line: dict[str, Any]) -> Row:
+    decorations = line.get("decorations")
+    if isinstance(decorations, dict):
+        return decorations
+    # --decorations_top_level puts them beside osquery's own keys
+    return {key: value for key, value in line.items() if key not in _OWN_KEYS}
 
 
 def _rows(line: dict[str, Any], exact: bool) -> tuple[str, list[Row], list[Row]]:
@@ -191,6 +196,8 @@ def _status(line: dict[str, Any]) -> StatusLine:
         line=_whole(line, "line", 0),
         message=text_of(line.get("message")),
         version=text_of(line.get("version")),
+        host_identifier=text_of(line.get("hostIdentifier")),
+        decorations=_decorations(line),
     )
 
 

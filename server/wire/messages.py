@@ -49,6 +49,8 @@ class StatusLine:
     line: int
     message: str
     version: str
+    host_identifier: str = ""
+    decorations: Row = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

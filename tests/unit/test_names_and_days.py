@@ -1,5 +1,6 @@
 """Names in SQL, and calendar days with daylight saving."""
 
+import re
 from datetime import date
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.evaluate.days import day_of, today
-from server.store.names import column_name, table_name
+from server.normalize.rows import Column
+from server.store.names import column_name, internal_name, table_name
+from server.store.tables import QueryTable
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,28 @@ def test_a_column_never_hides_ours() -> None:
     assert column_name("device_id", ()) == "device_id_"
     assert column_name("valid_from", ()) == "valid_from_"
     assert column_name("muster_digest", ()).startswith("muster_digest_")
+
+
+@pytest.mark.parametrize("column", ["ctid", "xmin", "XMAX", "cmin", "cmax", "tableoid"])
+def test_no_column_is_named_as_those_that_every_postgres_table_has(column: str) -> None:
+    assert column_name(column, ()) == f"{column.lower()}_"
+
+
+@pytest.mark.parametrize("mode", ["state", "events"])
+@pytest.mark.parametrize("query", ["x", "y" * 49, "y" * 50, "y" * 52, "y" * 55, "y" * 56, "é" * 512])
+def test_postgres_cuts_no_name_of_ours(mode: str, query: str) -> None:
+    columns = (Column("c" * 99, column_name("c" * 99, ()), "text"),)
+    made = list(QueryTable(query, table_name(query, ()), False, mode, columns).create())
+    identifiers = [name for statement in made for name in re.findall('"([^"]+)"', statement)]
+    assert len(identifiers) > 5
+    assert all(len(name.encode()) <= 63 for name in identifiers), identifiers
+
+
+def test_internal_names_that_would_be_cut_alike_differ() -> None:
+    twins = ["z" * 54 + end for end in "ab"]
+    assert len({internal_name(kind, name) for kind in ("rows", "open") for name in twins}) == 4
+    # What a long name becomes is no name that a short one could have.
+    assert not internal_name("rows", twins[0]).startswith("muster_rows_")
 
 
 def test_days_have_23_24_and_25_hours() -> None:

@@ -1,0 +1,25 @@
+"""Catalogs in which one query has moved on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from server.catalog.catalog import Catalog
+from server.catalog.queries import QueryColumn
+from tests.support.stores import shipped_catalog
+
+PEOPLE = "people"
+
+
+def people_catalog(version: str, *columns: str, mode: str = "state") -> Catalog:
+    """The shipped catalog and a query ``people`` for Linux with these columns (``name kind``, ``!`` for volatile)."""
+    catalog = shipped_catalog()
+    made = []
+    for column in columns:
+        name, kind = column.rstrip("!").split()
+        made.append(QueryColumn(name, kind, column.endswith("!")))
+    users = catalog.queries["users", "linux"]
+    query = replace(
+        users, name=PEOPLE, platforms=("linux",), mode=mode, columns=tuple(made), version=version, file="people.sql"
+    )
+    return replace(catalog, queries={**catalog.queries, (PEOPLE, "linux"): query})
