@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -14,6 +15,7 @@ from server.store.devices import Device
 from server.store.driver import DatabaseUnavailableError
 from server.wire import answers
 from server.wire.body import BadBodyError
+from server.wire.distributed import parse_answers
 from server.wire.log import parse_log
 from server.wire.messages import BadLine
 from server.wire.requests import node_key_of, node_key_of_header, parse_enrollment, parse_object
@@ -85,15 +87,21 @@ async def _stored(request: web.Request) -> web.Response:
 
 
 async def distributed_read(request: web.Request) -> web.Response:
-    """There is nothing to ask yet."""
-    device = await _device(request, "distributed/read")
-    return _unknown() if device is None else _json(answers.NO_QUERIES)
+    """Ask a device for the time when that is due; there is nothing else to ask yet."""
+    device, key, _ = await _sender(request, "distributed/read")
+    if device is None:
+        return _unknown()
+    queries = await request.app[STORE].clocks.due(device, key)
+    return _json(answers.questions(queries) if queries else answers.NO_QUERIES)
 
 
 async def distributed_write(request: web.Request) -> web.Response:
-    """Take the answers to questions of an earlier server, so that osquery stops carrying them about."""
-    device = await _device(request, "distributed/write")
-    return _unknown() if device is None else _json(answers.OK)
+    """Take the time a device tells; other answers are thrown away, so that osquery stops carrying them about."""
+    device, _, body = await _sender(request, "distributed/write")
+    if device is None:
+        return _unknown()
+    await request.app[STORE].clocks.answered(device, parse_answers(body))
+    return _json(answers.OK)
 
 
 async def carve_begin(request: web.Request) -> web.Response:
@@ -109,13 +117,17 @@ async def carve_block(request: web.Request) -> web.Response:
 
 
 async def _device(request: web.Request, endpoint: str) -> Device | None:
-    """The device a request is from, noted as present; None for a key that is not in use."""
+    return (await _sender(request, endpoint))[0]
+
+
+async def _sender(request: web.Request, endpoint: str) -> tuple[Device | None, str, dict[str, Any]]:
+    """The device a request is from, noted as present, or None for a key that is not in use; the key; and the body."""
     body = parse_object(await read_body(request, endpoint))
     key = node_key_of(request.headers.get("Authorization", ""), body)
     device = await request.app[STORE].device_of(key)
     if device is not None:
         request.app[PRESENCE].device_nos.add(device.device_no)
-    return device
+    return device, key, body
 
 
 @web.middleware

@@ -20,6 +20,8 @@ PRINCIPAL = web.RequestKey("principal", Principal)
 LISTS = {
     "devices": "SELECT * FROM devices ORDER BY device_id",
     "coverage": "SELECT * FROM coverage ORDER BY device_id, query, first_at",
+    "clocks": "SELECT * FROM clocks ORDER BY device_id, first_read_at",
+    "clock_stretches": "SELECT * FROM clock_stretches ORDER BY device_id, first_at",
     "days": "SELECT * FROM days ORDER BY day",
     "exemptions": "SELECT * FROM exemptions ORDER BY granted_at, exemption_id",
     "rejects": "SELECT * FROM rejects ORDER BY rejected_at, device_id, query, reason, sample",

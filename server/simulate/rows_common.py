@@ -6,7 +6,7 @@ from server.simulate.facts import FACTS, Rows
 from server.simulate.models import PLATFORM_TYPES, Model, Release
 
 ARCH = {"darwin": "arm64", "linux": "x86_64", "windows": "64-bit"}
-HOUR = 3600
+HOUR, DAY = 3600, 86_400
 
 
 @FACTS.table("os_version")
@@ -48,6 +48,26 @@ def system_info(platform: str, hostname: str, hardware_uuid: str, serial: str, m
             "hardware_vendor": model.vendor,
             "hardware_model": model.model,
             "hardware_serial": serial,
+        }
+    ]
+
+
+@FACTS.table("time")
+def time(clock: int) -> Rows:
+    """What the device's own clock shows."""
+    return [{"unix_time": clock, "timezone": "UTC"}]
+
+
+@FACTS.table("uptime")
+def seconds_up(uptime: int) -> Rows:
+    """How long the machine has been running, which does not depend on its clock."""
+    return [
+        {
+            "days": uptime // DAY,
+            "hours": uptime % DAY // HOUR,
+            "minutes": uptime % HOUR // 60,
+            "seconds": uptime % 60,
+            "total_seconds": uptime,
         }
     ]
 

@@ -127,6 +127,9 @@ class Runner:
                 "config_hash": self.config.config_hash if self.config else "",
                 "schedule": self.config.facts() if self.config else (),
             }
+        # Facts of the second: of use to few questions, so they are not worth a new hour's work.
+        self._facts["clock"] = int(now) + self.device.skew
+        self._facts["uptime"] = int(now) - self._facts["started_at"]
         return self._facts
 
 

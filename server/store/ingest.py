@@ -7,7 +7,6 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from server.normalize.answers import Answer, answers_of
 from server.normalize.names import parse_scheduled_name
@@ -17,18 +16,17 @@ from server.normalize.times import iso, unix
 from server.store import devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
 from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant, gap_for
+from server.store.dating import DatedLines, date_bodies
 from server.store.driver import Transaction
 from server.store.registry import Registry, TooManyError
 from server.store.rejects import SAMPLE_CHARS
 from server.store.shipped import ShippedQuery
 from server.store.succession import Arrival, follow
-from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
+from server.wire.messages import BadLine, LogBody, StatusLine
 
 log = logging.getLogger(__name__)
 
 DAY = 86_400
-FUTURE_SECONDS = 3600
-"""A clock this far ahead of ours is wrong, and what it dates cannot be put on a day."""
 SCHEDULE_QUERY = "osquery_schedule"
 
 _QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<message>.*)", re.DOTALL)
@@ -49,6 +47,8 @@ class Ingested:
     answers: int = 0
     statuses: int = 0
     rejected: list[BadLine] = field(default_factory=list)
+    doubtful: bool = False
+    """Whether lines were dated by their arrival, since their own times were absurd."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,9 @@ class Ingest:
         ``singly`` applies each answer behind a savepoint of its own, so that such an answer costs only itself.
         """
         now = self._clock()
-        loads = [self._load(delivery, now) for delivery in deliveries]
+        bodies = [(delivery.device.device_no, delivery.body) for delivery in deliveries]
+        dated = await date_bodies(tx, bodies, now, self._max_age)
+        loads = [self._load(*pair) for pair in zip(deliveries, dated, strict=True)]
         news: set[str] = set()
         if singly:
             await self._apply_singly(tx, loads, now, news)
@@ -107,13 +109,11 @@ class Ingest:
         await devices.heard(tx, [(load.device.device_no, load.earliest) for load in loads], now)
         return [load.done for load in loads]
 
-    def _load(self, delivery: Delivery, now: float) -> _Load:
-        done = Ingested(rejected=list(delivery.body.bad))
-        lines = self._datable(delivery.body.results, done, now)
-        statuses = self._datable(delivery.body.statuses, done, now)
-        times = [line.unix_time for line in (*lines, *statuses)]
-        answers = answers_of(lines, delivery.device.platform)
-        return _Load(delivery.device, answers, statuses, min(times, default=None), done)
+    def _load(self, delivery: Delivery, dated: DatedLines) -> _Load:
+        done = Ingested(rejected=[*delivery.body.bad, *dated.bad], doubtful=dated.doubtful)
+        times = [line.unix_time for line in (*dated.results, *dated.statuses)]
+        answers = answers_of(dated.results, delivery.device.platform)
+        return _Load(delivery.device, answers, dated.statuses, min(times, default=None), done)
 
     async def _apply_together(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
         """Apply the answers in rounds: in each, at most one of a device to a query, in the order they happened."""
@@ -175,22 +175,6 @@ class Ingest:
             return None
         place = Place(load.device.device_no, table, self._gap(answer.query), news)
         return Arrival(place, answer, self._version(load.device, answer))
-
-    def _datable(self, lines: Sequence[Any], done: Ingested, now: float) -> list[Any]:
-        """The lines whose time can be believed; the others are rejected with the reason."""
-        kept = []
-        for line in lines:
-            if now - self._max_age <= line.unix_time <= now + FUTURE_SECONDS:
-                kept.append(line)
-                continue
-            if line.unix_time > now:
-                reason = f"unixTime {line.unix_time} is in the future"
-            else:
-                reason = f"unixTime {line.unix_time} is older than {self._max_age // DAY} days"
-            name = line.name if isinstance(line, ResultLine) else ""
-            sample = str(line.added[:3]) if isinstance(line, ResultLine) else line.message
-            done.rejected.append(BadLine(reason=reason, sample=sample[:SAMPLE_CHARS], name=name))
-        return kept
 
     async def _apply(self, tx: Transaction, arrival: Arrival) -> BadLine | None:
         """Apply an answer wherever in time it falls; returns what had to be set aside for it."""

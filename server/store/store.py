@@ -21,6 +21,7 @@ from server.store.registry import Registry
 from server.store.retype import patiently, retype
 from server.store.shipped import shipped_queries
 from server.store.tables import QueryTable
+from server.store.watch import ClockWatch
 from server.wire.messages import BadLine, LogBody
 
 Result = TypeVar("Result")
@@ -47,6 +48,7 @@ class Store:
         self._intake = Intake(self.write, self._ingest)
         self._generation = driver.generation
         self._keyring = Keyring(driver)
+        self.clocks = ClockWatch(driver, clock)
 
     async def write(self, work: Work[Result]) -> Result:
         """Run ``work`` in a transaction and return when it is durable."""
@@ -130,7 +132,10 @@ class Store:
 
         What cannot be stored becomes rows of ``rejects`` and never costs the lines beside it.
         """
-        return await self._intake.put(Delivery(device, body))
+        done = await self._intake.put(Delivery(device, body))
+        if done.doubtful:
+            self.clocks.doubt(device)
+        return done
 
     async def reject(self, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep what a device sent and nobody could read."""

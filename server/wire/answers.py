@@ -5,6 +5,8 @@ The HTTP status is ignored by osquery, so it only informs people: ``error`` and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 
 OK = b"{}"
@@ -15,6 +17,11 @@ NODE_INVALID = b'{"node_invalid":true}'
 
 NO_QUERIES = b'{"queries":{}}'
 """Nothing to ask by distributed query."""
+
+
+def questions(queries: Mapping[str, str]) -> bytes:
+    """Distributed queries by id. Every value must be text, or osquery takes none of them."""
+    return orjson.dumps({"queries": dict(queries)})
 
 
 def error(message: str) -> bytes:

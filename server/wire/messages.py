@@ -54,6 +54,16 @@ class StatusLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAnswer:
+    """The answer to one distributed query; ``status`` 0 is success, -1 not told."""
+
+    question: str
+    status: int
+    message: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BadLine:
     """A line that cannot be stored: why, and its beginning."""
 

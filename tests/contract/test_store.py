@@ -207,7 +207,7 @@ async def test_a_denylisted_query_is_known_from_the_schedule(tmp_path: Path) -> 
         assert found == [("denylisted", "schedule")]
 
 
-@pytest.mark.parametrize(("offset", "why"), [(-40_000 * 86_400, "older than"), (400 * 86_400, "in the future")])
+@pytest.mark.parametrize(("offset", "why"), [(-40_000 * 86_400, "older than"), (2**40, "after the year 9999")])
 async def test_a_time_that_cannot_be_believed_is_set_aside(tmp_path: Path, offset: int, why: str) -> None:
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from server.normalize.times import unix
 from server.wire.limits import ENDPOINTS, MIB
 from tests.support.server import Peer, Server, ask, serving, snapshot_line
 
@@ -150,18 +151,29 @@ def test_numbers_beyond_64_bits_are_kept_as_they_came(server: Server, peer: Peer
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1, 2**40, -(2**62), 2**62])
-def test_absurd_times_are_set_aside(server: Server, peer: Peer, seconds: int, request: pytest.FixtureRequest) -> None:
+def test_impossible_times_are_set_aside(
+    server: Server, peer: Peer, seconds: int, request: pytest.FixtureRequest
+) -> None:
     assert (
         peer.log(snapshot_line("absurd", seconds, [{"a": "1"}]), snapshot_line("absurd_ok", int(time.time()), [])) == {}
     )
     found = rejects(server, request.node.name)
-    # The server of these tests believes a hundred years of the past.
+    # A dead clock shows 1970 or so: what it dates is dated by its arrival.
     assert [query for query, _, _ in found] == ([] if abs(seconds) <= 1 else ["absurd"])
 
 
-def test_next_year_is_set_aside(server: Server, peer: Peer) -> None:
-    assert peer.snapshot("next_year", int(time.time()) + 366 * 86_400, [{"a": "1"}]) == {}
-    assert "in the future" in rejects(server, "test_next_year_is_set_aside")[0][1]
+def test_next_year_is_dated_by_its_arrival_and_flagged(server: Server, peer: Peer) -> None:
+    sent = int(time.time())
+    for _ in range(2):
+        assert peer.snapshot("next_year", sent + 366 * 86_400, [{"a": "1"}]) == {}
+    ((first, last),) = ask(server.database, "SELECT first_at, last_at FROM coverage WHERE query = 'next_year'")
+    assert first == last and sent <= unix(first) <= time.time()
+    flagged = ask(
+        server.database,
+        "SELECT ahead, basis FROM clock_stretches"
+        " WHERE hostname = 'test_next_year_is_dated_by_its_arrival_and_flagged'",
+    )
+    assert flagged == [[sent + 366 * 86_400 - unix(first), "received"]]
 
 
 def test_a_query_nobody_shipped_has_a_table_and_is_marked(server: Server, peer: Peer) -> None:

@@ -146,6 +146,24 @@ class Peer:
         """Send one snapshot."""
         return self.log(snapshot_line(name, unix_time, rows))
 
+    def questions(self) -> dict[str, str]:
+        """Ask for distributed queries; their SQL by id."""
+        answer = self.server.post("distributed/read", json.dumps({"node_key": self.node_key}).encode())
+        queries = answer["queries"]
+        assert all(isinstance(sql, str) for sql in queries.values()), "osquery would take none of them"
+        return dict(queries)
+
+    def answer(self, question: str, *rows: dict[str, str], status: int = 0) -> dict[str, Any]:
+        """Answer a distributed query."""
+        body = {
+            "node_key": self.node_key,
+            "queries": {question: list(rows)},
+            "statuses": {question: status},
+            "messages": {question: "" if status == 0 else "no such table: time"},
+            "stats": {question: {"wall_time_ms": 1, "user_time": 1, "system_time": 0, "memory": 4096}},
+        }
+        return self.server.post("distributed/write", json.dumps(body).encode())
+
     def replay(self, name: str) -> int:
         """Send a recorded session with our secret and node key in it; returns how many requests that were."""
         count = 0
