@@ -35,7 +35,6 @@ async def clocks_of(tx: Transaction, device_no: int) -> list[Clock]:
 
 async def keep_reading(tx: Transaction, device_no: int, reading: Reading) -> None:
     """Keep what was read of a device's clock; the same reading again changes nothing."""
-    await lock(tx, device_no)
     known = await clocks_of(tx, device_no)
     clock = heed(known, reading)
     if clock in known:
@@ -104,7 +103,7 @@ async def stretches_of(tx: Transaction, device_no: int) -> list[Stretch]:
 async def keep_stretches(
     tx: Transaction, device_no: int, known: Iterable[Stretch], wanted: Sequence[Stretch], now: float
 ) -> None:
-    """Make ``wanted`` the stretches of a device in place of ``known``; the device must be locked."""
+    """Make ``wanted`` the stretches of a device in place of ``known``."""
     before, after = set(known), set(wanted)
     await tx.many(
         "DELETE FROM muster_clock_stretches WHERE device_no = ? AND first_at = ?",
@@ -129,8 +128,3 @@ async def seconds_seen(tx: Transaction, device_no: int) -> tuple[int, int] | Non
         (device_no, device_no),
     )
     return (unix(found[0]), unix(found[1])) if found and found[0] else None
-
-
-async def lock(tx: Transaction, device_no: int) -> None:
-    """Let no other transaction change what is known of a device's clock before this one has ended."""
-    await tx.run("UPDATE muster_devices SET device_no = device_no WHERE device_no = ?", (device_no,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from server.normalize.dating import DEVICE, RECEIVED, Dated, Stretch, date_times, plain
-from server.store.clocks import clocks_of, keep_stretches, lock, needs_no_care, seconds_seen, stretches_of
+from server.store.clocks import clocks_of, keep_stretches, needs_no_care, seconds_seen, stretches_of
 from server.store.driver import Transaction
 from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
 
@@ -52,16 +52,13 @@ async def _dated(tx: Transaction, device_no: int, times: set[int], now: int, max
     clocks = await clocks_of(tx, device_no)
     known = await stretches_of(tx, device_no)
     dated = date_times(times, known, clocks, now, max_age)
-    if list(dated.stretches) == known:
-        return dated
-    # Something must be kept: once more with what others may have kept, and what was dated when nothing had to be.
-    await lock(tx, device_no)
-    known = covered = await stretches_of(tx, device_no)
-    if not known:
+    if dated.stretches and not known:
+        # From now on its seconds are kept; so are those that were dated when that was not needed.
         seen = await seconds_seen(tx, device_no)
-        covered = [Stretch(*seen, 0, DEVICE)] if seen else []
-    dated = date_times(times, covered, clocks, now, max_age)
-    await keep_stretches(tx, device_no, known, dated.stretches, now)
+        if seen:
+            dated = date_times(times, [Stretch(*seen, 0, DEVICE)], clocks, now, max_age)
+    if list(dated.stretches) != known:
+        await keep_stretches(tx, device_no, known, dated.stretches, now)
     return dated
 
 

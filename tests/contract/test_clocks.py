@@ -42,9 +42,9 @@ async def answer(store: Store, device: Device, question: str, *told: dict[str, A
 
 async def told(store: Store) -> dict[str, list[tuple[Any, ...]]]:
     """What the database tells of answers: not when devices were last seen, nor what is kept to go on dating by."""
-    return {
-        name: found for name, found in (await contents(store)).items() if name not in ("devices", "clock_stretches")
-    }
+    dump = await contents(store)
+    del dump["devices"], dump["clock_stretches"]
+    return dump
 
 
 async def firsts(store: Store, query: str = "people") -> list[str]:
@@ -191,7 +191,7 @@ async def test_a_replay_after_any_measurement_changes_nothing(tmp_path: Path) ->
         clock.now += 60
         await send(store, device, late)
         await send(store, device, ahead)
-        assert await firsts(store) == [iso(T0 - 300), iso(T0 - 2 * HOUR + 50), iso(T0 + 60)]
+        assert await firsts(store) == [iso(T0 - 300), iso(T0 + 50), iso(T0 + 60)]
         # The clock is set right, then measured once more; everything comes again.
         clock.now += 700
         await tell(store, device, T0 + 760, 3 * HOUR + 760)

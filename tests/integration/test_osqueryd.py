@@ -62,6 +62,10 @@ def test_a_real_agent_enrols_and_fills_the_tables(tmp_path: Path) -> None:
         wait_for(lambda: ask(database, "SELECT 1 FROM devices") == [[1]], 60)
         judged = "SELECT COUNT(DISTINCT query) FROM coverage WHERE status = 'ok'"
         wait_for(lambda: ask(database, judged)[0][0] >= 5, 60)
+        clocks = "SELECT ahead_least, ahead_most, wrong, booted_at < first_read_at FROM clocks"
+        wait_for(lambda: ask(database, clocks) != [], 90)
+        ((least, most, wrong, booted),) = ask(database, clocks)
+        assert -30 <= least <= 0 <= most <= 30 and not wrong and booted, "it runs on this machine, by the same clock"
         time.sleep(max(0, SECONDS - 30))  # how long the agent is watched is what the caller asked for
         assert agent.poll() is None, (tmp_path / "osqueryd.log").read_text()[-3000:]
     finally:

@@ -45,7 +45,7 @@ class Device:
         self.clocks = [clock, *(known for known in self.clocks if known.first_read != clock.first_read)]
 
 
-OFFSETS = st.sampled_from([0, 5, -5, 59, 61, 300, -300, 3600, -7200, DAY, -DAY, 400 * DAY, -NOW, 30_000 * DAY])
+OFFSETS = st.sampled_from([0, 5, 59, 61, 300, -300, -300, -900, 3600, -7200, DAY, -DAY, 400 * DAY, -NOW, 30_000 * DAY])
 
 
 @st.composite
@@ -53,7 +53,7 @@ def stories(draw: st.DrawFn) -> list[tuple[str, int, int]]:
     """Steps of (what, seconds later, a number): set the clock, boot, read it, write lines, deliver, replay."""
     kinds = st.sampled_from(["set", "boot", "read", "line", "line", "line", "deliver", "deliver", "replay"])
     return [
-        (kind, draw(st.sampled_from([0, 1, 7, 90, 3600, 30_000])), draw(OFFSETS) if kind == "set" else draw(LATE))
+        (kind, draw(st.sampled_from([0, 1, 7, 90, 90, 3600, 30_000])), draw(OFFSETS) if kind == "set" else draw(LATE))
         for kind in draw(st.lists(kinds, min_size=4, max_size=40))
     ]
 
@@ -61,10 +61,10 @@ def stories(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 LATE = st.integers(0, 400)
 
 
-@settings(max_examples=600, deadline=None)
-@given(stories())
-def test_a_second_of_a_clock_is_dated_once(story: list[tuple[str, int, int]]) -> None:
-    device, now, offset, booted = Device(), NOW, 0, NOW - 5000
+@settings(max_examples=400, deadline=None)
+@given(stories(), OFFSETS)
+def test_a_second_of_a_clock_is_dated_once(story: list[tuple[str, int, int]], offset: int) -> None:
+    device, now, booted = Device(), NOW, NOW - 5000
     waiting: list[int] = []
     sent: list[int] = []
     for what, later, number in story:
@@ -82,7 +82,7 @@ def test_a_second_of_a_clock_is_dated_once(story: list[tuple[str, int, int]]) ->
             sent, waiting = sent + waiting, []
         else:
             # ``send`` fails if any second lands elsewhere than it did before.
-            device.send(sent[number % (len(sent) + 1) :], now)
+            device.send(sent[number % 4 :], now)
         ends = [edge for stretch in device.stretches for edge in (stretch.first_at, stretch.last_at)]
         assert ends == sorted(ends), "stretches overlap"
 

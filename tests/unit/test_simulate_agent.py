@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from server.catalog.schema import load_schema
+from server.normalize.clocks import TIME_QUERY, question_id, reading_of
 from server.simulate.agent import Agent
 from server.simulate.answers import AnswerBook
 from server.simulate.device import Device, make_device
@@ -243,6 +244,22 @@ async def test_distributed_queries_are_answered(recorder: tuple[Recorder, str]) 
     written = server.requests[-1][2]
     assert written["queries"]["b"] == [{"username": "root"}] and "c" not in written["queries"]
     assert (written["statuses"], written["messages"]["a"]) == ({"a": 1, "b": 0}, "no such column: nope")
+    await ended(agent)
+
+
+@pytest.mark.parametrize(("part", "skew"), [("clock_ahead", 240), ("clock_behind", -240), ("second_root", 0)])
+async def test_the_time_question_is_answered_by_the_devices_own_clock(
+    recorder: tuple[Recorder, str], part: str, skew: int
+) -> None:
+    server, url = recorder
+    agent = await started(url, device(part))
+    server.questions = {"queries": {question_id(NOW): TIME_QUERY}}
+    for now in (NOW, NOW + 7):
+        assert await agent.answer_questions(now) == 1
+        written = server.requests[-1][2]
+        found = reading_of(question_id(now), written["queries"][question_id(NOW)], now)
+        assert written["statuses"] == {question_id(NOW): 0}
+        assert found is not None and found.device_at == now + skew and found.booted_at == NOW - 40_000 + skew
     await ended(agent)
 
 
