@@ -81,14 +81,14 @@ async def ask_next(tx: Transaction, device_no: int) -> int:
     )
 
 
-async def needs_no_care(tx: Transaction, device_no: int) -> bool:
-    """Whether a device's clock was never found to be off, as nearly all are."""
-    found = await tx.row(
-        "SELECT 1 FROM muster_clock_stretches WHERE device_no = ?"
-        " UNION ALL SELECT 1 FROM muster_clocks WHERE device_no = ? AND wrong = 1 LIMIT 1",
-        (device_no, device_no),
+async def found_off(tx: Transaction, device_nos: Sequence[int]) -> set[int]:
+    """Those of the devices whose clocks were ever found to be off; nearly always none."""
+    found = await tx.each(
+        "SELECT 1 AS found FROM muster_clock_stretches WHERE device_no = ?"
+        " UNION ALL SELECT 1 AS found FROM muster_clocks WHERE device_no = ? AND wrong = 1 LIMIT 1",
+        [(device_no, device_no) for device_no in device_nos],
     )
-    return found is None
+    return {device_no for device_no, rows in zip(device_nos, found, strict=True) if rows}
 
 
 async def stretches_of(tx: Transaction, device_no: int) -> list[Stretch]:
@@ -120,11 +120,11 @@ async def keep_stretches(
     )
 
 
-async def seconds_seen(tx: Transaction, device_no: int) -> tuple[int, int] | None:
-    """The first and the last instant at which anything is stored of a device; None for a new one."""
+async def seconds_seen(tx: Transaction, device_no: int) -> tuple[int, ...]:
+    """The first and the last instant at which anything is stored of a device; nothing for a new one."""
     found = await tx.row(
         "SELECT MIN(at), MAX(at) FROM (SELECT at FROM muster_instants WHERE device_no = ?"
         " UNION ALL SELECT at FROM muster_status_logs WHERE device_no = ?) seen",
         (device_no, device_no),
     )
-    return (unix(found[0]), unix(found[1])) if found and found[0] else None
+    return (unix(found[0]), unix(found[1])) if found and found[0] else ()

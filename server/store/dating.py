@@ -1,11 +1,12 @@
-"""Dating the lines of a body, before anything else is done with them."""
+"""Dating the lines of bodies, before anything else is done with them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from server.normalize.dating import DEVICE, RECEIVED, Dated, Stretch, date_times, plain
-from server.store.clocks import clocks_of, keep_stretches, needs_no_care, seconds_seen, stretches_of
+from server.store.clocks import clocks_of, found_off, keep_stretches, seconds_seen, stretches_of
 from server.store.driver import Transaction
 from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
 
@@ -26,43 +27,72 @@ class DatedLines:
     doubtful: bool = False
 
 
-async def date_lines(tx: Transaction, device_no: int, body: LogBody, now: float, max_age: int) -> DatedLines:
-    """Date a body's lines that arrive now; ``max_age`` in seconds. The same lines again are dated the same."""
-    lines: list[ResultLine | StatusLine] = [*body.results, *body.statuses]
-    times = {line.unix_time for line in lines}
-    if plain(times, int(now), max_age) and await needs_no_care(tx, device_no):
-        return DatedLines(body.results, body.statuses)
-    dated = await _dated(tx, device_no, times, int(now), max_age)
-    by_arrival = [stretch for stretch in dated.stretches if stretch.basis == RECEIVED]
-    done = DatedLines(doubtful=any(s.first_at <= time <= s.last_at for s in by_arrival for time in times))
-    for line in lines:
-        when = dated.when.get(line.unix_time)
-        if when is None and line.unix_time > now:
-            done.bad.append(_bad(line, f"unixTime {line.unix_time} is after the year 9999"))
-        elif when is None or when < now - max_age:
-            done.bad.append(_bad(line, f"unixTime {line.unix_time} is older than {max_age // DAY} days"))
-        elif isinstance(line, ResultLine):
-            done.results.append(line if when == line.unix_time else replace(line, unix_time=when))
+async def date_bodies(
+    tx: Transaction, bodies: Sequence[tuple[int, LogBody]], now: float, max_age: int
+) -> list[DatedLines]:
+    """Date the lines of bodies that arrive now, each with the number of its device, in their order.
+
+    ``max_age`` is in seconds. The same lines again are dated the same. Takes one look-up for all devices whose clocks
+    were never found to be off.
+    """
+    dating = _Dating(tx, int(now), max_age, await found_off(tx, sorted({device_no for device_no, _ in bodies})))
+    return [await dating.date(device_no, body) for device_no, body in bodies]
+
+
+class _Dating:
+    """The dating of one group of bodies. ``off`` are the devices of which stretches are, or must be, kept."""
+
+    def __init__(self, tx: Transaction, now: int, max_age: int, off: set[int]) -> None:
+        self._tx = tx
+        self._now = now
+        self._max_age = max_age
+        self._off = off
+        self._taken: dict[int, set[int]] = {}
+
+    async def date(self, device_no: int, body: LogBody) -> DatedLines:
+        times = {line.unix_time for line in body.results} | {line.unix_time for line in body.statuses}
+        if device_no not in self._off and plain(times, self._now, self._max_age):
+            self._taken.setdefault(device_no, set()).update(times)
+            return DatedLines(body.results, body.statuses)
+        dated = await self._dated(device_no, times)
+        by_arrival = [stretch for stretch in dated.stretches if stretch.basis == RECEIVED]
+        done = DatedLines(doubtful=any(s.first_at <= time <= s.last_at for s in by_arrival for time in times))
+        for line in body.results:
+            if (when := self._when(line, dated, done)) is not None:
+                done.results.append(line if when == line.unix_time else replace(line, unix_time=when))
+        for status in body.statuses:
+            if (when := self._when(status, dated, done)) is not None:
+                done.statuses.append(status if when == status.unix_time else replace(status, unix_time=when))
+        return done
+
+    async def _dated(self, device_no: int, times: Iterable[int]) -> Dated:
+        known = await stretches_of(self._tx, device_no)
+        clocks = await clocks_of(self._tx, device_no)
+        dated = date_times(times, known, clocks, self._now, self._max_age)
+        if dated.stretches and not known:
+            # From now on its seconds are kept; so are those that were dated when that was not needed.
+            taken = {*await seconds_seen(self._tx, device_no), *self._taken.get(device_no, ())}
+            if taken:
+                covered = [Stretch(min(taken), max(taken), 0, DEVICE)]
+                dated = date_times(times, covered, clocks, self._now, self._max_age)
+        if dated.stretches:
+            self._off.add(device_no)
         else:
-            done.statuses.append(line if when == line.unix_time else replace(line, unix_time=when))
-    return done
+            self._taken.setdefault(device_no, set()).update(dated.when)
+        if list(dated.stretches) != known:
+            await keep_stretches(self._tx, device_no, known, dated.stretches, self._now)
+        return dated
 
-
-async def _dated(tx: Transaction, device_no: int, times: set[int], now: int, max_age: int) -> Dated:
-    clocks = await clocks_of(tx, device_no)
-    known = await stretches_of(tx, device_no)
-    dated = date_times(times, known, clocks, now, max_age)
-    if dated.stretches and not known:
-        # From now on its seconds are kept; so are those that were dated when that was not needed.
-        seen = await seconds_seen(tx, device_no)
-        if seen:
-            dated = date_times(times, [Stretch(*seen, 0, DEVICE)], clocks, now, max_age)
-    if list(dated.stretches) != known:
-        await keep_stretches(tx, device_no, known, dated.stretches, now)
-    return dated
-
-
-def _bad(line: ResultLine | StatusLine, reason: str) -> BadLine:
-    if isinstance(line, ResultLine):
-        return BadLine(reason=reason, sample=str(line.added[:3])[:SAMPLE_CHARS], name=line.name)
-    return BadLine(reason=reason, sample=line.message[:SAMPLE_CHARS])
+    def _when(self, line: ResultLine | StatusLine, dated: Dated, done: DatedLines) -> int | None:
+        """Our time of a line; None, and a reason why, for one that has none or is too old."""
+        when = dated.when.get(line.unix_time)
+        if when is not None and when >= self._now - self._max_age:
+            return when
+        if when is None and line.unix_time > self._now:
+            reason = f"unixTime {line.unix_time} is after the year 9999"
+        else:
+            reason = f"unixTime {line.unix_time} is older than {self._max_age // DAY} days"
+        name = line.name if isinstance(line, ResultLine) else ""
+        sample = str(line.added[:3]) if isinstance(line, ResultLine) else line.message
+        done.bad.append(BadLine(reason=reason, sample=sample[:SAMPLE_CHARS], name=name))
+        return None

@@ -111,7 +111,7 @@ class Ingest:
 
     def _load(self, delivery: Delivery, dated: DatedLines) -> _Load:
         done = Ingested(rejected=[*delivery.body.bad, *dated.bad], doubtful=dated.doubtful)
-        times = [line.unix_time for line in (*dated.results, *dated.statuses)]
+        times = [line.unix_time for line in dated.results] + [line.unix_time for line in dated.statuses]
         answers = answers_of(dated.results, delivery.device.platform)
         return _Load(delivery.device, answers, dated.statuses, min(times, default=None), done)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,27 @@ async def test_a_future_line_within_the_hour_cannot_be_true_either(tmp_path: Pat
         device = await add_device(store, "a")
         await send(store, device, snapshot_line("people", T0 + 1800, [{"who": "ann"}]))
         assert await firsts(store) == [iso(T0)]
+
+
+async def test_bodies_that_share_a_transaction_are_dated_as_if_each_had_its_own(tmp_path: Path) -> None:
+    clock = Clock()
+    async with open_store(tmp_path, clock=clock) as store:
+        device, other = await add_device(store, "a"), await add_device(store, "b")
+        early = snapshot_line("people", T0 - 100, [{"who": "ann"}])
+        ahead = snapshot_line("people", T0 + DAY, [{"who": "bob"}])
+        group = [(device, early), (other, early), (device, ahead), (other, early), (device, early)]
+        await asyncio.gather(*(send(store, sender, line) for sender, line in group))
+        assert await firsts(store) == [iso(T0 - 100), iso(T0 - 100), iso(T0)]
+        assert await rows(store, "SELECT hostname, first_at, basis FROM clock_stretches ORDER BY 2") == [
+            ("a", iso(T0 - 100), "device"),
+            ("a", iso(T0 + DAY), "received"),
+        ]
+        # Measured as behind since before the early line, it still stays where it is.
+        clock.now += 700
+        await tell(store, device, T0 - HOUR + 700, 9 * HOUR)
+        before = await told(store)
+        await asyncio.gather(*(send(store, sender, line) for sender, line in group))
+        assert await told(store) == before
 
 
 async def test_what_is_too_old_by_the_corrected_time_is_set_aside(tmp_path: Path) -> None:
