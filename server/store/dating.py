@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from server.normalize.dating import DEVICE, RECEIVED, Dated, Stretch, date_times, plain
 from server.store.clocks import clocks_of, found_off, keep_stretches, seconds_seen, stretches_of
 from server.store.driver import Transaction
+from server.store.rejects import SAMPLE_CHARS
 from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
 
 DAY = 86_400
-SAMPLE_CHARS = 1000
 
 
 @dataclass(slots=True)
