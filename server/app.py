@@ -31,6 +31,7 @@ from server.store.ask import Asker
 from server.store.clones import Clones
 from server.store.driver import Driver, NotReadyError
 from server.store.migrate import require_current
+from server.store.minimise_key import settled_key
 from server.store.store import Store
 from server.worker import Worker
 
@@ -90,15 +91,37 @@ async def opened_database(url: str, *, create: bool = False) -> AsyncIterator[Da
 
 @asynccontextmanager
 async def opened_store(
-    url: str, packs: Path, *, max_age_days: int = 90, clock: Callable[[], float] = time.time
+    url: str,
+    packs: Path,
+    *,
+    max_age_days: int = 90,
+    clock: Callable[[], float] = time.time,
+    ingests: bool = False,
+    key_file: Path | None = None,
 ) -> AsyncIterator[tuple[Store, Database]]:
-    """Open a migrated database with the catalog under ``packs``. Raises ``CatalogError`` too."""
+    """Open a migrated database with the catalog under ``packs``. Raises ``CatalogError`` too.
+
+    A store that ``ingests`` gets the key of minimisation's hashes, if a rule needs one.
+    """
     catalog = load_catalog(packs)
     async with opened_database(url) as database:
         await require_current(database.driver)
-        store = Store(database.driver, catalog, max_age_days=max_age_days, clock=clock)
+        key = None
+        if ingests and catalog.minimisation.hashing():
+            key = await settled_key(database.driver, minimise_key_file(url, key_file))
+        store = Store(database.driver, catalog, max_age_days=max_age_days, clock=clock, minimise_key=key)
         await store.ship()
         yield store, database
+
+
+def minimise_key_file(url: str, given: Path | None) -> Path:
+    """Where the key of minimisation's hashes is: as given, else beside a SQLite file. Raises ``UsageError``."""
+    if given is not None:
+        return given
+    if on_postgres(url):
+        raise UsageError("rules of minimise.yaml hash: give --minimise-key-file, the same file on every server")
+    path = sqlite_path(url)
+    return path.with_name(f"{path.name}-minimise-key")
 
 
 def config_bodies(catalog: Catalog) -> Configs:
@@ -138,16 +161,20 @@ class ServeOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     max_age_days: int = 90
+    key_file: Path | None = None
 
 
 async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. ``ready`` is given the address once requests are answered."""
     stop = _stop_signal()
     with _server_lock(options.database):
-        async with opened_store(options.database, options.packs, max_age_days=options.max_age_days) as (
-            store,
-            database,
-        ):
+        async with opened_store(
+            options.database,
+            options.packs,
+            max_age_days=options.max_age_days,
+            ingests=True,
+            key_file=options.key_file,
+        ) as (store, database):
             app = web_app(store, database.asker)
             worker = Worker(store, app[PRESENCE])
             # wire.body inflates: it keeps to the limits of the endpoint.

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from server.api.keys import ASKER, STORE
 from server.api.osquery import PREFIXES
+from server.catalog.minimise import minimised_columns
 from server.store.access import Principal, principal_of
 from server.store.ask import SqlRefusedError
 from server.store.driver import StoreError
@@ -72,10 +73,18 @@ async def controls(request: web.Request) -> web.Response:
 
 
 async def queries(request: web.Request) -> web.Response:
-    """The queries of the catalog."""
+    """The queries of the catalog; ``minimised`` has the columns that are not stored as they come."""
+    catalog = request.app[STORE].catalog
     found = [
-        {"query": name, "platform": platform, "version": query.version, "mode": query.mode, "sql": query.sql}
-        for (name, platform), query in sorted(request.app[STORE].catalog.queries.items())
+        {
+            "query": name,
+            "platform": platform,
+            "version": query.version,
+            "mode": query.mode,
+            "sql": query.sql,
+            "minimised": minimised_columns(catalog.minimisation, query, platform),
+        }
+        for (name, platform), query in sorted(catalog.queries.items())
     ]
     return _json({"queries": found})
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.catalog.controls import Case, Cases, Control
+from server.catalog.minimise import FILE as MINIMISE_FILE
+from server.catalog.minimise import read_minimisation
 from server.catalog.packs import Pack
 from server.catalog.problems import CatalogError, Problem, did_you_mean
 from server.catalog.queries import Query, load_query
 from server.catalog.schema import OsquerySchema, load_schema
 from server.catalog.yaml_files import read_model
+from server.normalize.treatment import Minimisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,14 @@ class LoadedControl:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Queries by (name, platform), controls and packs by id, and the osquery schema they were checked against."""
+    """Queries by (name, platform), controls and packs by id, osquery's schema, and what of answers is not stored."""
 
     root: Path
     schema: OsquerySchema
     queries: Mapping[tuple[str, str], Query]
     controls: Mapping[str, LoadedControl]
     packs: Mapping[str, Pack]
+    minimisation: Minimisation
 
     def scheduled(self, platform: str) -> dict[str, list[tuple[str, int]]]:
         """Every query a platform is asked, with the packs that ask it and at what interval.
@@ -96,12 +100,14 @@ def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"not an osquery schema ({type(error).__name__}: {error})"
         raise CatalogError([Problem("schema/osquery.json", 1, what)]) from error
+    queries = _queries(root, schema, problems)
     catalog = Catalog(
         root,
         schema,
-        _queries(root, schema, problems),
+        queries,
         _controls(root, problems),
         _models(root, "*.yaml", Pack, problems),
+        read_minimisation(root, queries, schema, problems),
     )
     _check_references(catalog, problems)
     return catalog, problems
@@ -143,6 +149,8 @@ def _controls(root: Path, problems: list[Problem]) -> dict[str, LoadedControl]:
 def _models(root: Path, pattern: str, model: type[Pack], problems: list[Problem]) -> dict[str, Pack]:
     packs: dict[str, Pack] = {}
     for path in sorted(root.glob(pattern)):
+        if path.name == MINIMISE_FILE:
+            continue
         pack = read_model(path, path.name, model, problems)
         if pack is not None:
             packs[path.stem] = pack

@@ -15,21 +15,23 @@ PLATFORMS = ("darwin", "linux", "windows")
 
 @dataclass(frozen=True, slots=True)
 class SchemaColumn:
-    """A column of an osquery table; ``platforms`` is where it has a meaning."""
+    """A column of an osquery table; ``platforms`` is where it has a meaning, ``canonical`` the name an alias is for."""
 
     name: str
     kind: str
     required: bool
     platforms: tuple[str, ...]
+    canonical: str
 
 
 @dataclass(frozen=True)
 class SchemaTable:
-    """A table of osquery."""
+    """A table of osquery; ``canonical`` is the name an alias is for."""
 
     name: str
     platforms: tuple[str, ...]
     columns: tuple[SchemaColumn, ...]
+    canonical: str
 
     @cached_property
     def by_name(self) -> dict[str, SchemaColumn]:
@@ -64,7 +66,7 @@ def load_schema(packs: Path) -> OsquerySchema:
             for name in (column["name"], *column.get("aliases", ())):
                 kind = OSQUERY_TYPES[column["type"]]
                 where = tuple(column.get("platforms", platforms))
-                columns.append(SchemaColumn(name, kind, column.get("required", False), where))
+                columns.append(SchemaColumn(name, kind, column.get("required", False), where, column["name"]))
         for name in (entry["name"], *entry.get("aliases", ())):
-            tables[name] = SchemaTable(name, platforms, tuple(columns))
+            tables[name] = SchemaTable(name, platforms, tuple(columns), entry["name"])
     return OsquerySchema(data["osquery_version"], tables)

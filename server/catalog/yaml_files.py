@@ -109,3 +109,9 @@ def _scalar(value: Any) -> Any:
         if isinstance(value, plain):
             return plain(value)
     return value
+
+
+def lines_of_items(path: Path, key: str) -> list[int]:
+    """The lines on which the items of a list begin, in a file that ``read_model`` could read."""
+    tree = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+    return [_line_of(tree, (key, position)) for position in range(len(tree[key]))]

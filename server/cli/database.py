@@ -8,13 +8,23 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import click
 
-from server.app import opened_database
+from server.app import minimise_key_file, opened_database
 from server.catalog.catalog import load_catalog
-from server.cli.options import FAILED, database_option, fail, json_option, packs_option, print_json, run
+from server.cli.options import (
+    FAILED,
+    database_option,
+    fail,
+    json_option,
+    key_file_option,
+    packs_option,
+    print_json,
+    run,
+)
 from server.store import access
 from server.store.driver import Transaction
 from server.store.migrate import migrate as apply_migrations
 from server.store.migrate import pending
+from server.store.minimise_key import settled_key
 from server.store.store import Store
 
 
@@ -67,10 +77,17 @@ async def make_database(url: str, packs: Path, zone: str) -> dict[str, str] | No
 @click.command()
 @database_option
 @click.option("--plan", is_flag=True, help="Say what would be applied and change nothing.")
+@click.option("--new-minimise-key", is_flag=True, help="Hash with the key in the key file from now on; it is made if "
+              "missing. Stored hashes stay, and match no new ones.")  # fmt: skip
+@key_file_option
 @json_option
-def migrate(database: str, plan: bool, as_json: bool) -> None:
+def migrate(database: str, plan: bool, new_minimise_key: bool, key_file: Path | None, as_json: bool) -> None:
     """Bring the database to this version's schema."""
+    if plan and new_minimise_key:
+        raise click.UsageError("--plan changes nothing: leave --new-minimise-key out")
     done = run(_migrate(database, plan))
+    if new_minimise_key:
+        run(_renew_key(database, key_file))
     if as_json:
         print_json({"planned" if plan else "applied": done})
     elif not done:
@@ -83,3 +100,8 @@ async def _migrate(url: str, plan: bool) -> list[str]:
     async with opened_database(url) as database:
         found = await (pending(database.driver) if plan else apply_migrations(database.driver, time.time()))
         return [f"{migration.number:04}_{migration.name}" for migration in found]
+
+
+async def _renew_key(url: str, key_file: Path | None) -> None:
+    async with opened_database(url) as database:
+        await settled_key(database.driver, minimise_key_file(url, key_file), renew=True)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from server.app import opened_store
-from server.cli.options import database_option, json_option, max_age_option, packs_option, print_json, run
+from server.app import Database, opened_store
+from server.cli.options import (
+    database_option,
+    json_option,
+    key_file_option,
+    max_age_option,
+    packs_option,
+    print_json,
+    run,
+)
 from server.normalize.devices import DeviceFacts
 from server.normalize.machines import SERIAL_DECORATION, UUID_DECORATION
 from server.normalize.text import clean_text
@@ -31,23 +40,29 @@ BATCH = 1000
 @database_option
 @packs_option
 @max_age_option
+@key_file_option
 @json_option
-def ingest(file: Path, platform: str, database: str, packs: Path, max_age_days: int, as_json: bool) -> None:
+def ingest(
+    file: Path, platform: str, database: str, packs: Path, max_age_days: int, key_file: Path | None, as_json: bool
+) -> None:
     """Store the lines of an osqueryd.results.log (or osqueryd.snapshots.log).
 
     A device is told by the hostIdentifier of its lines. The same file again changes nothing.
     """
-    counts = run(_ingest(file, platform, database, packs, max_age_days))
+    opened = opened_store(database, packs, max_age_days=max_age_days, ingests=True, key_file=key_file)
+    counts = run(_ingest(file, platform, opened))
     if as_json:
         print_json(counts)
         return
     click.echo(f"{counts['answers']} answers of {counts['devices']} device(s) stored, {counts['rejected']} set aside")
 
 
-async def _ingest(file: Path, platform: str, url: str, packs: Path, max_age_days: int) -> dict[str, int]:
+async def _ingest(
+    file: Path, platform: str, opened: AbstractAsyncContextManager[tuple[Store, Database]]
+) -> dict[str, int]:
     counts: dict[str, Any] = {"devices": 0, "answers": 0, "rejected": 0}
     known: dict[str, Device] = {}
-    async with opened_store(url, packs, max_age_days=max_age_days) as (store, _):
+    async with opened as (store, _):
         for batch, unread in _batches(file):
             counts["rejected"] += unread
             for host, lines in _by_host(batch).items():

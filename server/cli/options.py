@@ -55,6 +55,15 @@ def max_age_option(command: Decorated) -> Decorated:
     )(command)  # fmt: skip
 
 
+def key_file_option(command: Decorated) -> Decorated:
+    """``--minimise-key-file PATH``."""
+    return click.option(
+        "--minimise-key-file", "key_file", envvar="MUSTER_MINIMISE_KEY_FILE", show_envvar=True, metavar="PATH",
+        type=click.Path(dir_okay=False, path_type=Path), help="The key with which rules of minimise.yaml hash; made "
+        "when first needed.  [default: PATH-minimise-key beside a SQLite file]",
+    )(command)  # fmt: skip
+
+
 def run(work: Coroutine[Any, Any, Result], runner: Callable[..., Any] = asyncio.run) -> Result:
     """Run a command's work; an error that is the user's to mend ends it with its message and exit code."""
     try:

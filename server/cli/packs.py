@@ -9,6 +9,7 @@ import click
 from server.app import config_bodies
 from server.catalog.catalog import Catalog, read_catalog
 from server.catalog.check import check_queries
+from server.catalog.minimise import minimised_columns
 from server.catalog.problems import CatalogError, Problem
 from server.cli.options import PROBLEMS, fail, json_option, print_json, run
 from server.cli.options import packs_option as _packs_option
@@ -42,6 +43,18 @@ def check(packs: Path, as_json: bool) -> None:
     if not as_json:
         queries = len({name for name, _ in catalog.queries})
         click.echo(f"{queries} queries, {len(catalog.controls)} controls, {len(catalog.packs)} packs: no problems")
+        for line in _minimised(catalog):
+            click.echo(line)
+
+
+def _minimised(catalog: Catalog) -> list[str]:
+    """The columns that are not stored as they come, so that nobody waits for their values."""
+    lines = {
+        f"{query.file}: {column}: {note}"
+        for (_, platform), query in catalog.queries.items()
+        for column, note in minimised_columns(catalog.minimisation, query, platform).items()
+    }
+    return sorted(lines)
 
 
 async def _deeper(catalog: Catalog) -> list[Problem]:

@@ -12,7 +12,7 @@ import click
 
 from server.app import ServeOptions
 from server.app import serve as serve_app
-from server.cli.options import FAILED, database_option, fail, max_age_option, packs_option, run
+from server.cli.options import FAILED, database_option, fail, key_file_option, max_age_option, packs_option, run
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -21,12 +21,19 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @database_option
 @packs_option
 @max_age_option
+@key_file_option
 @click.option("--listen", envvar="MUSTER_LISTEN", default="127.0.0.1:8443", show_default=True, show_envvar=True,
               metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")  # fmt: skip
 @click.option("--tls-cert", envvar="MUSTER_TLS_CERT", type=_FILE, show_envvar=True, help="Certificate chain, PEM.")
 @click.option("--tls-key", envvar="MUSTER_TLS_KEY", type=_FILE, show_envvar=True, help="Its private key, PEM.")
 def serve(
-    database: str, packs: Path, max_age_days: int, listen: str, tls_cert: Path | None, tls_key: Path | None
+    database: str,
+    packs: Path,
+    max_age_days: int,
+    key_file: Path | None,
+    listen: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
 ) -> None:
     """Answer osquery and people, and judge every day.
 
@@ -43,6 +50,7 @@ def serve(
         tls_cert=tls_cert,
         tls_key=tls_key,
         max_age_days=max_age_days,
+        key_file=key_file,
     )
     try:
         run(serve_app(options, lambda address: click.echo(f"Muster listens on {address}")), _fastest_loop())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from server.catalog.catalog import Catalog, LoadedControl
+from server.catalog.controls import PlatformRule
 from server.catalog.problems import Problem
-from server.evaluate.rules import RuleError, compile_rule
+from server.evaluate.rules import RuleError, columns_read, compile_rule
 
 
 async def check_controls(catalog: Catalog) -> list[Problem]:
@@ -19,8 +22,29 @@ def _check_rules(catalog: Catalog, loaded: LoadedControl) -> list[Problem]:
     problems = []
     for platform, rule in loaded.control.platforms.items():
         query = catalog.queries[rule.query, platform]
+        kinds = {column.name.lower(): column.kind for column in query.columns}
         try:
-            compile_rule(rule, {column.name.lower(): column.kind for column in query.columns})
+            compile_rule(rule, kinds)
         except RuleError as error:
             problems.append(Problem(loaded.file, 1, f"{platform}: {error}", f"the query is {query.file}"))
+            continue
+        problems += _check_minimised(catalog, loaded, platform, rule, columns_read(rule, kinds))
+    return problems
+
+
+def _check_minimised(
+    catalog: Catalog, loaded: LoadedControl, platform: str, rule: PlatformRule, read: Set[str]
+) -> list[Problem]:
+    """A value that is dropped or changed cannot be judged."""
+    problems = []
+    for column in sorted(read):
+        treatment = catalog.minimisation.treatment(rule.query, platform, column)
+        if treatment.never:
+            what = f"{platform}: the rule reads {rule.query}.{column}, which is never stored"
+            problems.append(Problem(loaded.file, 1, what, "compute what decides on the device, in the query"))
+        for found in treatment.rules:
+            file, _, line = found.source.rpartition(":")
+            judged = f"{rule.query}.{column} on {platform}"
+            what = f"{loaded.control_id} judges {judged}, which this rule would {found.action}"
+            problems.append(Problem(file, int(line), what, "compute what decides on the device, in the query"))
     return problems

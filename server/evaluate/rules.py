@@ -48,16 +48,20 @@ class Rule:
 def compile_rule(rule: PlatformRule, columns: Mapping[str, str]) -> Rule:
     """Check a rule against the columns of its query (name to kind) and compile it. Raises ``RuleError``."""
     predicate = compile_predicate(rule.predicate, columns)
-    read = set(predicate.columns)
+    read = columns_read(rule, columns)
     undecided = "0 = 1"
     if rule.undecided:
-        condition = compile_predicate(rule.undecided, columns)
-        read |= condition.columns
-        undecided = f"({condition.sql}) IS TRUE"
+        undecided = f"({compile_predicate(rule.undecided, columns).sql}) IS TRUE"
     # _misfit is a JSON object of the values that did not fit, by column.
     misfits = [f"r._misfit LIKE '%\"{name.replace('_', '!_')}\":%' ESCAPE '!'" for name in sorted(read)]
     undecided = f"({undecided} OR (r._misfit IS NOT NULL AND ({' OR '.join(misfits)})))"
     return Rule(rule.quantifier, f"({predicate.sql}) IS TRUE", undecided, rule.empty)
+
+
+def columns_read(rule: PlatformRule, columns: Mapping[str, str]) -> frozenset[str]:
+    """The columns, in lower case, on which a rule's verdict rests. Raises ``RuleError``."""
+    parts = [compile_predicate(text, columns).columns for text in (rule.predicate, rule.undecided) if text]
+    return frozenset().union(*parts)
 
 
 def compile_predicate(text: str, columns: Mapping[str, str]) -> Predicate:

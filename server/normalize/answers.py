@@ -28,6 +28,8 @@ class Answer:
     whole: bool
     added: list[Row] = field(default_factory=list)
     removed: list[Row] = field(default_factory=list)
+    fingerprint: str = ""
+    """Of ``added``, where it was computed on the way."""
 
 
 def answers_of(lines: Iterable[ResultLine], platform: str = "") -> list[Answer]:

@@ -46,7 +46,7 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
 
     Of two answers of one second one is kept: returns the fingerprint of the other, else None.
     """
-    mark = fingerprint(answer.added)
+    mark = answer.fingerprint or fingerprint(answer.added)
     when = await place.moment(tx, iso(answer.unix_time))
     loser = None
     if when.known and when.known.status == OK:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from server.normalize.answers import Answer, answers_of
+from server.normalize.minimise import Minimiser
 from server.normalize.names import parse_scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
@@ -77,12 +78,14 @@ class Ingest:
         max_age_days: int,
         fresh_days: int,
         clock: Callable[[], float],
+        minimiser: Minimiser,
     ) -> None:
         self._registry = registry
         self._shipped = shipped
         self._max_age = max_age_days * DAY
         self._counted_days = fresh_days - 1
         self._clock = clock
+        self._minimiser = minimiser
 
     async def store(self, tx: Transaction, deliveries: Sequence[Delivery], *, singly: bool = False) -> list[Ingested]:
         """Store what can be stored of the bodies, and put the rest among the rejects.
@@ -112,8 +115,10 @@ class Ingest:
     def _load(self, delivery: Delivery, dated: DatedLines) -> _Load:
         done = Ingested(rejected=[*delivery.body.bad, *dated.bad], doubtful=dated.doubtful)
         times = [line.unix_time for line in dated.results] + [line.unix_time for line in dated.statuses]
-        answers = answers_of(dated.results, delivery.device.platform)
-        return _Load(delivery.device, answers, dated.statuses, min(times, default=None), done)
+        platform = delivery.device.platform
+        answers = self._minimiser.answers(answers_of(dated.results, platform), platform)
+        statuses = self._minimiser.statuses(dated.statuses)
+        return _Load(delivery.device, answers, statuses, min(times, default=None), done)
 
     async def _apply_together(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
         """Apply the answers in rounds: in each, at most one of a device to a query, in the order they happened."""
@@ -268,7 +273,8 @@ class Ingest:
 
     async def reject(self, tx: Transaction, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep lines that could not be stored, each once and up to a cap per device."""
-        await rejects.keep(tx, device.device_no, lines, self._clock())
+        kept = [self._minimiser.bad(line, device.platform) for line in lines]
+        await rejects.keep(tx, device.device_no, kept, self._clock())
 
     async def _reopen_days(self, tx: Transaction, news: set[str]) -> None:
         """Open the closed days whose verdicts the news may change; the worker judges them again and closes them."""

@@ -10,6 +10,7 @@ import orjson
 
 from server.catalog.catalog import Catalog
 from server.normalize.devices import DeviceFacts
+from server.normalize.minimise import Minimiser
 from server.normalize.text import clean_text
 from server.normalize.times import iso
 from server.store import access, devices
@@ -37,6 +38,7 @@ class Store:
         *,
         max_age_days: int = 90,
         clock: Callable[[], float] = time.time,
+        minimise_key: bytes | None = None,
     ) -> None:
         self.driver = driver
         self.catalog = catalog
@@ -44,7 +46,8 @@ class Store:
         shipped = shipped_queries(catalog)
         self._registry = Registry({name: (query.mode, query.columns) for name, query in shipped.items()})
         fresh_days = max((loaded.control.fresh_within_days for loaded in catalog.judged()), default=1)
-        self._ingest = Ingest(self._registry, shipped, max_age_days, fresh_days, clock)
+        minimiser = Minimiser(catalog.minimisation, minimise_key)
+        self._ingest = Ingest(self._registry, shipped, max_age_days, fresh_days, clock, minimiser)
         self._intake = Intake(self.write, self._ingest)
         self._generation = driver.generation
         self._keyring = Keyring(driver)

@@ -66,7 +66,7 @@ async def follow(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Arrival]:
         known = newest[0] if newest else None
         if known and not (known[0] < arrival.at and known[1] in (OK, INCOMPLETE)):
             continue
-        arrival.mark = fingerprint(arrival.answer.added)
+        arrival.mark = arrival.answer.fingerprint or fingerprint(arrival.answer.added)
         arrival.stretch = Stretch(*known[4:]) if known and known[4] is not None else None
         following.append(arrival)
         if known is None or known[1:4] != (OK, arrival.version, arrival.mark):
