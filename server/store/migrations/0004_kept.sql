@@ -91,6 +91,6 @@ CREATE TABLE muster_erasures (
 
 CREATE VIEW erasures AS
 SELECT e.device_id, e.existed_from, e.existed_to, e.requested_at, e.finished_at, e.erased_by, e.reason,
-       COALESCE((SELECT SUM(n.how_many) FROM muster_deletions n
-                  WHERE n.device_id = e.device_id AND n.reason = 'erasure'), 0) AS how_many
+       CAST(COALESCE((SELECT SUM(n.how_many) FROM muster_deletions n
+                       WHERE n.device_id = e.device_id AND n.reason = 'erasure'), 0) AS BIGINT) AS how_many
   FROM muster_erasures e;
