@@ -18,8 +18,8 @@ from server.cli.options import database_option, json_option, print_json, run
 from server.store import erase as erasing
 from server.store import listing
 from server.store.driver import Transaction
+from server.store.keyring import STALE_SECONDS
 from server.store.migrate import require_current
-from server.store.store import KEY_SECONDS
 
 Result = TypeVar("Result")
 
@@ -119,7 +119,7 @@ async def _erase(url: str, device_id: str, erased_by: str, reason: str) -> dict[
         number = await driver.write(lambda tx: erasing.begin_erasure(tx, device_id, erased_by, reason, time.time()))
         await erasing.erase(driver, number, time.time())
         # A server may take its old key for known until now, and store once more.
-        await asyncio.sleep(KEY_SECONDS + 0.5)
+        await asyncio.sleep(STALE_SECONDS + 0.5)
         await erasing.erase(driver, number, time.time())
         await driver.write(lambda tx: erasing.finish_erasure(tx, number, time.time()))
         scrubbed = await driver.scrub()

@@ -6,6 +6,7 @@ from functools import partial
 
 from server.normalize.times import iso
 from server.store.deletions import ERASURE, Doomed, Tombstone, delete_of, rows_of
+from server.store.devices import keys_changed
 from server.store.driver import Driver, StoreError, Transaction
 from server.store.registry import Registry
 
@@ -44,7 +45,7 @@ async def retire(tx: Transaction, device_id: str, now: float) -> str:
     await tx.run(
         "UPDATE muster_devices SET retired_at = ? WHERE device_no = ? AND retired_at IS NULL", (iso(now), device_no)
     )
-    await tx.seq()
+    await keys_changed(tx)
     found = await tx.row("SELECT retired_at FROM muster_devices WHERE device_no = ?", (device_no,))
     return str(found[0]) if found else iso(now)
 
@@ -63,7 +64,7 @@ async def begin_erasure(tx: Transaction, device_id: str, erased_by: str, reason:
         (at, erased_by, reason, device_no),
     )
     await _take_names(tx, device_no, at)
-    await tx.seq()
+    await keys_changed(tx)
     return device_no
 
 
@@ -85,7 +86,24 @@ async def erase(driver: Driver, device_no: int, now: float) -> int:
     for part in doomed:
         deleted += await delete_of(driver, part, [device_no], stone, now)
     await driver.write(partial(_take_names, device_no=device_no, at=iso(now)))
-    return deleted
+    return deleted + await _erase_warnings(driver, stone, now)
+
+
+async def _erase_warnings(driver: Driver, stone: Tombstone, now: float) -> int:
+    """Delete what other devices' rejects tell of this one: a device with the same hardware is warned of by name."""
+    told = await driver.read(
+        lambda tx: tx.rows(
+            "SELECT device_no, digest FROM muster_rejects WHERE reason LIKE ?", (f"%device {stone.device_id} (%",)
+        )
+    )
+
+    async def work(tx: Transaction) -> None:
+        await tx.many("DELETE FROM muster_rejects WHERE device_no = ? AND digest = ?", told)
+        await stone.count(tx, "rejects", len(told), now)
+
+    if told:
+        await driver.write(work)
+    return len(told)
 
 
 async def finish_erasure(tx: Transaction, device_no: int, now: float) -> None:
@@ -113,8 +131,9 @@ async def _take_names(tx: Transaction, device_no: int, at: str) -> None:
     """Blank what is personal in the rows that stay, and end the runs of verdicts that went on."""
     await tx.run(
         "UPDATE muster_devices SET identity = NULL, hostname = ?, hardware_uuid = '', serial = '', os_name = '',"
-        " os_version = '', osquery_version = '', owner = '', tags = '', retired_at = COALESCE(retired_at, CAST(? AS"
-        " TEXT)), erased_at = COALESCE(erased_at, CAST(? AS TEXT)) WHERE device_no = ?",
+        " os_version = '', osquery_version = '', instance_id = '', owner = '', tags = '',"
+        " retired_at = COALESCE(retired_at, CAST(? AS TEXT)), erased_at = COALESCE(erased_at, CAST(? AS TEXT))"
+        " WHERE device_no = ?",
         (ERASED, at, at, device_no),
     )
     await tx.run("DELETE FROM muster_node_keys WHERE device_no = ?", (device_no,))

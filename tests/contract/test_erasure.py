@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def facts(name: str) -> DeviceFacts:
         os_name=f"os of {name}",
         os_version=f"version of {name}",
         osquery_version="5.23.0",
+        instance_id=f"instance of {name}",
     )
 
 
@@ -153,7 +155,7 @@ async def test_no_byte_of_it_is_left_in_any_table(tmp_path: Path, database: str)
         # The other device is untouched, and the key of this one is unknown.
         assert await places_of(f.store, database, "other") == others
         assert await posture(f.store, other.device_id) == before[other.device_id]
-        f.store._keys.clear()
+        f.store._keyring._good_until = 0.0
         assert await f.store.device_of(key) is None
         assert await f.store.device_of(other_key) == other
 
@@ -173,6 +175,21 @@ async def test_every_table_that_tells_of_devices_is_known_to_erasure(tmp_path: P
         known = {table for _, table, _ in erase.OF_A_DEVICE} | set(erase.BLANKED)
         of_devices = {table for table, names in (await columns(f.store, database)).items() if "device_no" in names}
         assert {table for table in of_devices if not table.startswith("muster_rows_")} == known
+
+
+async def test_of_the_devices_own_row_nothing_is_left_but_that_it_was_there(tmp_path: Path, database: str) -> None:
+    async with fleet(tmp_path) as f:
+        device, _ = await enrolled(f.store, MARK)
+        stays = {"device_no", "device_id", "hostname", "platform"}
+        stays |= {"in_scope_from", "enrolled_at", "last_seen_at", "retired_at", "erased_at"}
+        others = sorted(set((await columns(f.store, database))["muster_devices"]) - stays)
+        assert {"serial", "owner", "os_name"} < set(others)
+        marked = ", ".join(f"{name} = ?" for name in others)
+        values = (*[MARK] * len(others), device.device_no)
+        await f.store.write(lambda tx: tx.run(f"UPDATE muster_devices SET {marked} WHERE device_no = ?", values))
+        await erased(f.store, device)
+        (left,) = await rows(f.store, f"SELECT {', '.join(others)} FROM muster_devices")
+        assert not any(left)
 
 
 async def test_judging_again_leaves_the_verdicts_of_an_erased_device(tmp_path: Path) -> None:
@@ -197,7 +214,7 @@ async def test_a_retired_device_keeps_its_data_and_its_key_stops_working(tmp_pat
         since = await f.store.write(lambda tx: erase.retire(tx, device.device_id, MIDNIGHT + 3.0 * DAY))
         again = await f.store.write(lambda tx: erase.retire(tx, device.device_id, MIDNIGHT + 4.0 * DAY))
         assert since == again == "2026-09-04T00:00:00Z"
-        f.store._keys.clear()
+        f.store._keyring._good_until = 0.0
         assert await f.store.device_of(key) is None
         await f.judge(*range(6))
         days = {row[0] for row in await posture(f.store, device.device_id)}
@@ -272,6 +289,25 @@ async def test_erasing_again_changes_nothing(tmp_path: Path) -> None:
         before = await rows(f.store, "SELECT * FROM erasures")
         assert await erased(f.store, device) == 0
         assert await rows(f.store, "SELECT * FROM erasures") == before
+
+
+async def test_what_other_devices_are_told_of_it_goes_too(tmp_path: Path, database: str) -> None:
+    async with fleet(tmp_path) as f:
+        secret = await f.store.write(lambda tx: access.add_enroll_secret(tx, "s", f.store.clock()))
+        device, twin = replace(facts(MARK), serial=""), replace(facts("other"), serial="")
+        keys = [
+            await f.store.enroll(secret, machine, "x")
+            for machine in (device, replace(twin, hardware_uuid=device.hardware_uuid))
+        ]
+        first, second = [await f.store.device_of(key or "") for key in keys]
+        assert first and second and first != second
+        assert await rows(f.store, "SELECT device_id FROM rejects WHERE reason LIKE ?", (f"%{MARK}%",)) == [
+            (second.device_id,)
+        ]
+        assert await erased(f.store, first) > 0
+        assert await rows(f.store, "SELECT COUNT(*) FROM rejects") == [(0,)]
+        # The hardware is that of the other device as well, by what it says itself.
+        assert {place.split(".")[0] for place in await places_of(f.store, database, MARK)} == {"muster_devices"}
 
 
 async def test_a_hold_does_not_keep_what_is_to_be_erased(tmp_path: Path, database: str) -> None:

@@ -33,7 +33,7 @@ async def people(store: Store, device: Device, hour: float, *names: str) -> None
 
 
 async def test_equal_instants_are_thinned_to_the_ends_of_their_run(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour in range(10):
             await people(store, device, hour, "ann" if hour < 6 else "bob")
@@ -47,7 +47,7 @@ async def test_equal_instants_are_thinned_to_the_ends_of_their_run(tmp_path: Pat
 
 
 async def test_what_is_within_the_window_stays(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour in range(10):
             await people(store, device, hour, "ann")
@@ -56,7 +56,7 @@ async def test_what_is_within_the_window_stays(tmp_path: Path) -> None:
 
 
 async def test_silence_is_not_thinned_away(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         hours = (0, 1, 2, 20, 21, 22)
         for hour in hours:
@@ -72,7 +72,7 @@ async def test_silence_is_not_thinned_away(tmp_path: Path) -> None:
 
 
 async def test_volatile_values_do_not_keep_instants(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         row = {"name": "users", "interval": "3600", "denylisted": "0"}
         for hour in range(8):
@@ -83,7 +83,7 @@ async def test_volatile_values_do_not_keep_instants(tmp_path: Path) -> None:
 
 
 async def test_a_repetition_of_what_was_thinned_changes_nothing(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         row = {"name": "users", "interval": "3600", "denylisted": "0"}
         lines = [snapshot_line("people", T0 + hour * HOUR, [{"who": "ann"}]) for hour in range(8)]
@@ -99,7 +99,7 @@ async def test_a_repetition_of_what_was_thinned_changes_nothing(tmp_path: Path) 
 
 
 async def test_a_late_answer_cuts_the_run_where_the_device_must_have_answered_again(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour in range(0, 40, 2):
             await people(store, device, hour, "ann")
@@ -129,7 +129,7 @@ async def test_a_late_answer_cuts_the_run_where_the_device_must_have_answered_ag
 
 
 async def test_near_the_end_of_a_thinned_run_its_kept_end_bounds_a_late_answer(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour in range(0, 12):
             await people(store, device, hour, "ann")
@@ -187,7 +187,7 @@ async def test_verdicts_are_the_same_after_thinning(tmp_path: Path) -> None:
 
 
 async def test_runs_of_differentials_are_dropped_and_the_next_one_follows_on(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour, name in enumerate("abcd"):
             await send(store, device, run("files", T0 + hour * HOUR, hour, [{"f": name}], []))
@@ -205,7 +205,7 @@ async def test_runs_of_differentials_are_dropped_and_the_next_one_follows_on(tmp
 
 
 async def test_a_late_piece_of_a_run_that_was_dropped_is_set_aside_and_said(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour, name in enumerate("abcd"):
             await send(store, device, run("files", T0 + hour * HOUR, hour, [{"f": name}], []))
@@ -224,7 +224,7 @@ async def test_a_late_piece_of_a_run_that_was_dropped_is_set_aside_and_said(tmp_
 
 
 async def test_a_late_snapshot_beyond_the_horizon_leaves_what_came_after_it(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour, name in enumerate("abcd"):
             await send(store, device, run("files", T0 + hour * HOUR, hour, [{"f": name}], []))

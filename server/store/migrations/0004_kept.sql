@@ -9,6 +9,9 @@ ALTER TABLE muster_instants ADD COLUMN approximate SMALLINT NOT NULL DEFAULT 0;
 -- 1: the runs before this one were dropped.
 ALTER TABLE muster_runs_received ADD COLUMN horizon SMALLINT NOT NULL DEFAULT 0;
 
+ALTER TABLE muster_coverage ADD COLUMN version TEXT NOT NULL DEFAULT '';
+ALTER TABLE muster_coverage ADD COLUMN approximate SMALLINT NOT NULL DEFAULT 0;
+
 -- The stretches are cut where the version changes. Within one every gap is allowed, so no gap needs to be known here.
 CREATE TABLE muster_stretches (
     device_no BIGINT NOT NULL,
@@ -18,9 +21,7 @@ CREATE TABLE muster_stretches (
     status TEXT NOT NULL,
     basis TEXT NOT NULL,
     message TEXT,
-    version TEXT NOT NULL,
-    approximate SMALLINT NOT NULL DEFAULT 0,
-    PRIMARY KEY (device_no, table_name, first_at)
+    version TEXT NOT NULL
 );
 
 INSERT INTO muster_stretches (device_no, table_name, first_at, last_at, status, basis, message, version)
@@ -34,9 +35,14 @@ SELECT s.device_no, s.table_name, MIN(s.said_at), MAX(s.said_at), s.status, s.ba
            AND i.at >= c.first_at AND i.at <= c.last_at) s
  GROUP BY s.device_no, s.table_name, s.first_at, s.status, s.basis, s.message, s.version, s.island;
 
+DELETE FROM muster_coverage;
+
+INSERT INTO muster_coverage (device_no, table_name, first_at, last_at, status, basis, message, version)
+SELECT device_no, table_name, first_at, last_at, status, basis, message, version FROM muster_stretches;
+
+DROP TABLE muster_stretches;
+
 DROP VIEW coverage;
-DROP TABLE muster_coverage;
-ALTER TABLE muster_stretches RENAME TO muster_coverage;
 
 CREATE VIEW coverage AS
 SELECT d.device_id, d.hostname, q.query, c.first_at, c.last_at, c.status, c.basis, c.message, c.version, c.approximate
