@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from server.normalize.times import iso
-from server.store.driver import Driver, Transaction
+from server.store.driver import Driver, Transaction, Work
 from server.store.tables import QueryTable
+
+Result = TypeVar("Result")
 
 STEP = 2000
 """Rows a transaction deletes, so that devices go on reporting between the steps."""
@@ -65,11 +70,19 @@ def rows_of(table: QueryTable, where: str = "", parameters: tuple[object, ...] =
     ]
 
 
+async def step(driver: Driver, work: Work[Result]) -> Result:
+    """Take one of many steps, then leave the database to others for as long as it took."""
+    started = time.monotonic()
+    result = await driver.write(work)
+    await asyncio.sleep(time.monotonic() - started)
+    return result
+
+
 async def delete_of(driver: Driver, doomed: Doomed, device_nos: Sequence[int], stone: Tombstone, now: float) -> int:
     """Delete what is doomed of some devices, step by step; returns how many rows."""
     deleted, todo = 0, list(device_nos)
     while todo:
-        done, count = await driver.write(partial(_step, doomed, todo, stone, now))
+        done, count = await step(driver, partial(_step, doomed, todo, stone, now))
         todo = todo[done:]
         deleted += count
     return deleted

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from server.normalize.times import unix
-from server.store.deletions import AGE, STEP, Doomed, Tombstone, delete_of
+from server.store.deletions import AGE, STEP, Doomed, Tombstone, delete_of, step
 from server.store.driver import Driver, Transaction
 from server.store.holds import KEPT_FROM, kept_from
 from server.store.registry import Registry
@@ -124,8 +124,9 @@ async def _retain_verdicts(driver: Driver, limit: str, now: float) -> int:
     for (control_no,) in await driver.read(lambda tx: tx.rows("SELECT control_no FROM muster_controls ORDER BY 1")):
         gone, shortened = await driver.read(partial(_old_runs, control_no, limit))
         for start in range(0, max(len(gone), len(shortened)), STEP):
-            await driver.write(
-                partial(_end_runs, gone[start : start + STEP], shortened[start : start + STEP], limit, stone, now)
+            await step(
+                driver,
+                partial(_end_runs, gone[start : start + STEP], shortened[start : start + STEP], limit, stone, now),
             )
         deleted += len(gone) + await driver.write(partial(_forget_days, control_no, limit, stone, now))
     return deleted

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from server.store.deletions import STEP
+from server.store.deletions import STEP, step
 from server.store.driver import Driver, Transaction
 from server.store.registry import Registry
 from server.store.tables import QueryTable
@@ -39,7 +39,7 @@ async def thin(driver: Driver, before: str) -> int:
     devices = [row[0] for row in await driver.read(lambda tx: tx.rows("SELECT device_no FROM muster_devices"))]
     dropped = 0
     while devices:
-        done, count = await driver.write(partial(_step, devices[:DEVICES_A_STEP], before))
+        done, count = await step(driver, partial(_step, devices[:DEVICES_A_STEP], before))
         devices = devices[done:]
         dropped += count
     return dropped
