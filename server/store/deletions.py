@@ -15,8 +15,8 @@ from server.store.tables import QueryTable
 
 Result = TypeVar("Result")
 
-STEP = 2000
-"""Rows a transaction deletes, so that devices go on reporting between the steps."""
+STEP, DEVICES_A_STEP = 2000, 50
+"""Rows a transaction deletes, and devices it looks at, so that devices go on reporting between the steps."""
 AGE, ERASURE = "age", "erasure"
 """Why something was deleted."""
 
@@ -82,7 +82,7 @@ async def delete_of(driver: Driver, doomed: Doomed, device_nos: Sequence[int], s
     """Delete what is doomed of some devices, step by step; returns how many rows."""
     deleted, todo = 0, list(device_nos)
     while todo:
-        done, count = await step(driver, partial(_step, doomed, todo, stone, now))
+        done, count = await step(driver, partial(_step, doomed, todo[:DEVICES_A_STEP], stone, now))
         todo = todo[done:]
         deleted += count
     return deleted

@@ -12,7 +12,7 @@ from server.store.registry import Registry
 
 ERASED = "(erased)"
 """What stands where personal data was and something must."""
-AGAIN_DAYS = 2
+AGAIN_SECONDS = 3600
 """For so long after an erasure it is done again, for what was on its way into the database meanwhile."""
 
 OF_A_DEVICE = (
@@ -114,17 +114,17 @@ async def finish_erasure(tx: Transaction, device_no: int, now: float) -> None:
 
 
 async def go_on_erasing(driver: Driver, now: float) -> int:
-    """Erase again whatever was begun and not finished, or finished not long ago; returns how many rows there were."""
-    since = iso(now - AGAIN_DAYS * 86_400)
-    deleted = 0
-    for (device_no,) in await driver.read(
+    """Erase again whatever was begun and not finished, or finished not long ago; returns how many devices that are."""
+    since = iso(now - AGAIN_SECONDS)
+    begun = await driver.read(
         lambda tx: tx.rows(
             "SELECT device_no FROM muster_erasures WHERE finished_at IS NULL OR finished_at > ?", (since,)
         )
-    ):
-        deleted += await erase(driver, device_no, now)
+    )
+    for (device_no,) in begun:
+        await erase(driver, device_no, now)
         await driver.write(partial(finish_erasure, device_no=device_no, now=now))
-    return deleted
+    return len(begun)
 
 
 async def _take_names(tx: Transaction, device_no: int, at: str) -> None:

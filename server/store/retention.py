@@ -13,6 +13,8 @@ from server.store.holds import KEPT_FROM, kept_from
 from server.store.registry import Registry
 from server.store.tables import QueryTable
 
+DEVICES_A_LOOK = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -28,7 +30,7 @@ async def retain(driver: Driver, limits: Limits, now: float) -> int:
     deleted = 0
     tables = await driver.read(lambda tx: Registry({}).all(tx))
     for doomed, judged_from, up_to in _too_old(tables, limits):
-        devices = await driver.read(partial(_devices, doomed))
+        devices = await _devices(driver, doomed)
         if not devices:
             continue
         if judged_from:
@@ -92,9 +94,15 @@ def _too_old(tables: Mapping[str, QueryTable], limits: Limits) -> Iterator[tuple
         )
 
 
-async def _devices(doomed: Doomed, tx: Transaction) -> list[int]:
-    found = await tx.rows(f"SELECT DISTINCT device_no FROM {doomed.table} WHERE {doomed.where}", doomed.parameters)
-    return sorted(row[0] for row in found)
+async def _devices(driver: Driver, doomed: Doomed) -> list[int]:
+    """The devices that have something doomed, looked for a few at a time so that no view of the database grows old."""
+    last = await driver.read(lambda tx: tx.row("SELECT COALESCE(MAX(device_no), 0) FROM muster_devices"))
+    sql = f"SELECT DISTINCT device_no FROM {doomed.table} WHERE device_no >= ? AND device_no < ? AND {doomed.where}"
+    found: list[int] = []
+    for first in range(1, (last[0] if last else 0) + 1, DEVICES_A_LOOK):
+        values = (first, first + DEVICES_A_LOOK, *doomed.parameters)
+        found += sorted(row[0] for row in await driver.read(lambda tx, values=values: tx.rows(sql, values)))  # type: ignore[misc]
+    return found
 
 
 async def _remember(limit: str, tx: Transaction) -> None:

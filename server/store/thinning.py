@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from server.store.deletions import STEP, step
+from server.store.deletions import DEVICES_A_STEP, STEP, step
 from server.store.driver import Driver, Transaction
 from server.store.registry import Registry
 from server.store.tables import QueryTable
 
 REORDER_DAYS = 14
-DEVICES_A_STEP = 20
 
 # Instants strictly inside a stretch: the gaps around them are allowed, and status and version are those around them.
 _INSIDE = """

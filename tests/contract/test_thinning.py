@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.evaluate.judge import evaluate
+from server.evaluate.statements import HEARD
 from server.normalize.times import iso
 from server.store.devices import Device
 from server.store.store import Store
@@ -160,6 +162,29 @@ async def test_a_late_failure_within_a_thinned_run_is_told_and_both_sides_stay_c
         assert await f.verdicts(laptop) == [("error", "query_failed", 0), ("pass", None, 0)]
 
 
+async def last_words(store: Store, day: int) -> list[tuple[Any, ...]]:
+    """What judging reads: of each device status, version, whether they are of the day, and whether it ever answered."""
+    start, end = iso(T0 + day * DAY), iso(T0 + (day + 1) * DAY)
+    parameters = (end, start, start, "users", end, "users", "users", end, "linux", start)
+    return sorted(
+        (number, status, version, at >= start, bool(ever))
+        for number, _, at, status, version, ever in await rows(store, HEARD, parameters)
+    )
+
+
+async def last_words_by_instants(store: Store, day: int) -> list[tuple[Any, ...]]:
+    """The same, told by every single instant."""
+    start, end = iso(T0 + day * DAY), iso(T0 + (day + 1) * DAY)
+    words: dict[int, tuple[Any, ...]] = {row[0]: (row[0], "", "", False, False) for row in await rows(
+        store, "SELECT device_no FROM muster_devices")}  # fmt: skip
+    for number, at, status, version in await rows(
+        store, "SELECT device_no, at, status, version FROM muster_instants WHERE table_name = 'users' AND at < ?"
+        " ORDER BY at", (end,)
+    ):  # fmt: skip
+        words[number] = (number, status, version, at >= start, words[number][4] or status in ("ok", "incomplete"))
+    return sorted(words.values())
+
+
 async def test_verdicts_are_the_same_after_thinning(tmp_path: Path) -> None:
     """Days of lapses, failures, other versions and silence, judged anew from what is left."""
     dice = random.Random(4)
@@ -179,6 +204,8 @@ async def test_verdicts_are_the_same_after_thinning(tmp_path: Path) -> None:
         before = [await f.verdicts(device) for device in devices]
         assert {row[0] for verdicts in before for row in verdicts} >= {"pass", "fail", "stale", "error"}
         assert any(row[2] for verdicts in before for row in verdicts)
+        for day in range(10):
+            assert await last_words(f.store, day) == await last_words_by_instants(f.store, day)
         assert await thin(f.store.driver, LATER) > 300
         for day in range(10):
             judged = await evaluate(f.store, FIRST.replace(day=1 + day), FIRST.replace(day=1 + day))
