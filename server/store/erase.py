@@ -21,6 +21,8 @@ OF_A_DEVICE = (
     ("coverage", "muster_coverage", "first_at"),
     ("status_logs", "muster_status_logs", "at"),
     ("rejects", "muster_rejects", "digest"),
+    ("clocks", "muster_clocks", "first_read_at"),
+    ("clock_stretches", "muster_clock_stretches", "first_at"),
     ("devices_history", "muster_device_facts", "opened_seq"),
 )
 """Tables beside the queries' own whose rows of a device are deleted: public name, table, a column to go by."""

@@ -15,6 +15,7 @@ from server.store import access, deletions, erase
 from server.store.devices import Device
 from server.store.driver import StoreError
 from server.store.store import Store
+from server.wire.messages import BadLine
 from server.worker import Worker
 from tests.contract.test_judge import CONTROL, DAY, MIDNIGHT, ROOT, TOOR, Fleet, fleet
 from tests.contract.test_store import event, run, send
@@ -66,8 +67,8 @@ async def told(f: Fleet, device: Device, name: str) -> None:
         event("files", MIDNIGHT + 60, 1, "removed", {"f": f"/home/{name}"}),
         snapshot_line("odd", MIDNIGHT, [{"n": 5}]),
         snapshot_line("odd", MIDNIGHT + 60, [{"n": name}]),  # a misfit
-        snapshot_line("odd", MIDNIGHT + 400 * DAY, [{"n": name}]),  # a reject
     )
+    await f.store.reject(device, [BadLine(reason="it is not JSON", sample=f"{name} says")])
     line = {"unixTime": MIDNIGHT, "severity": 2, "filename": name, "line": 1, "version": "5"}
     failed = f"Error executing scheduled query pack/posture/mounts: no such table: {name}"
     await send(f.store, device, {**line, "message": failed}, {**line, "message": f"of {name}"}, log_type="status")
