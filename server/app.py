@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
@@ -33,7 +33,7 @@ from server.store.driver import Driver, NotReadyError
 from server.store.migrate import require_current
 from server.store.minimise_key import settled_key
 from server.store.store import Store
-from server.worker import Worker
+from server.worker import Keep, Worker
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +162,7 @@ class ServeOptions:
     tls_key: Path | None = None
     max_age_days: int = 90
     key_file: Path | None = None
+    keep: Keep = field(default_factory=Keep)
 
 
 async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
@@ -176,7 +177,7 @@ async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
             key_file=options.key_file,
         ) as (store, database):
             app = web_app(store, database.asker)
-            worker = Worker(store, app[PRESENCE])
+            worker = Worker(store, app[PRESENCE], options.keep)
             # wire.body inflates: it keeps to the limits of the endpoint.
             runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
             await runner.setup()

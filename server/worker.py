@@ -1,9 +1,11 @@
-"""What runs by itself inside ``muster serve``: the daily judging, and writing down who was heard of."""
+"""What runs by itself inside ``muster serve``: judging, deleting what is too old, and writing down who was heard of."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -13,24 +15,41 @@ from apscheduler.triggers.interval import IntervalTrigger
 from server.api.keys import Presence
 from server.evaluate.days import day_of, today
 from server.evaluate.judge import GRACE_SECONDS, evaluate, fleet_zone
-from server.normalize.times import unix
+from server.evaluate.whole import oldest_whole_day
+from server.normalize.times import iso, unix
 from server.store.driver import StoreError, Transaction
+from server.store.erase import go_on_erasing
+from server.store.holds import kept_from
+from server.store.retention import Limits, retain
 from server.store.store import Store
+from server.store.thinning import REORDER_DAYS, thin
 
 log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 15
 PROVISIONAL_SECONDS = 60
+KEEP_SECONDS = 600
+"""How often it is looked whether the day's deleting is done and whether an erasure has to be gone on with."""
 CATCH_UP_DAYS = 90
 """How far back days are judged by themselves: as far as answers are taken by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """For how many days rows, events and verdicts are kept."""
+
+    rows: int = 550
+    events: int = 30
+    verdicts: int = 2557
 
 
 class Worker:
     """The scheduled jobs of one server."""
 
-    def __init__(self, store: Store, presence: Presence) -> None:
+    def __init__(self, store: Store, presence: Presence, keep: Keep = Keep()) -> None:
         self._store = store
         self._presence = presence
+        self._keep = keep
         self._scheduler = AsyncIOScheduler()
         self._judged: tuple[date, str] | None = None
 
@@ -42,6 +61,7 @@ class Worker:
             (self.close_days, CronTrigger(hour=minute // 60, minute=minute % 60 + 1, timezone=zone)),
             (self.judge_news, IntervalTrigger(seconds=PROVISIONAL_SECONDS)),
             (self.write_presence, IntervalTrigger(seconds=PRESENCE_SECONDS)),
+            (self.delete_old, IntervalTrigger(seconds=KEEP_SECONDS)),
         ]
         for job, trigger in jobs:
             self._scheduler.add_job(
@@ -82,6 +102,24 @@ class Worker:
         except StoreError as error:
             log.error("judging today failed, it will be tried again: %s", error)
 
+    async def delete_old(self) -> None:
+        """Thin and delete what is too old, once a day, in small steps; and go on with erasures that were begun."""
+        now, driver = self._store.clock(), self._store.driver
+        try:
+            if await go_on_erasing(driver, now):
+                await driver.scrub()
+            zone = await self._store.read(fleet_zone)
+            day = today(now, zone)
+            if await self._store.read(deleted_on) == day.isoformat():
+                return
+            thinned = await thin(driver, iso(now - REORDER_DAYS * 86_400))
+            deleted = await retain(driver, limits(self._keep, day, zone), now)
+            await self._store.write(partial(_note_deleted, day))
+        except StoreError as error:
+            log.error("deleting what is too old failed, it will be tried again: %s", error)
+            return
+        log.info("%d instants thinned, %d old rows deleted", thinned, deleted)
+
     async def write_presence(self) -> None:
         """Write down who was heard of since the last time."""
         heard, self._presence.device_nos = self._presence.device_nos, set()
@@ -90,6 +128,29 @@ class Worker:
         except StoreError as error:
             self._presence.device_nos |= heard
             log.error("last_seen_at was not written, it will be tried again: %s", error)
+
+
+def limits(keep: Keep, day: date, zone: str) -> Limits:
+    """Up to when what is kept for so long goes on a day; whole days go, so that none is deleted in part."""
+    return Limits(
+        rows=day_of(day - timedelta(days=keep.rows), zone).starts_at,
+        events=day_of(day - timedelta(days=keep.events), zone).starts_at,
+        verdicts=(day - timedelta(days=keep.verdicts)).isoformat(),
+    )
+
+
+async def deleted_on(tx: Transaction) -> str:
+    """The last day on which what was too old has been deleted; empty if none."""
+    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'deleted_on'")
+    return str(found[0]) if found else ""
+
+
+async def _note_deleted(day: date, tx: Transaction) -> None:
+    await tx.run(
+        "INSERT INTO muster_meta (key, value) VALUES ('deleted_on', ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (day.isoformat(),),
+    )
 
 
 async def last_seq(tx: Transaction) -> str:
@@ -101,16 +162,20 @@ async def last_seq(tx: Transaction) -> str:
 async def due_days(store: Store) -> list[date]:
     """The days since the first device came into scope that are over and still not closed."""
 
-    async def work(tx: Transaction) -> tuple[str | None, str, set[str]]:
+    async def work(tx: Transaction) -> tuple[str | None, str, set[str], str]:
         first = await tx.row("SELECT MIN(in_scope_from) FROM devices")
         closed = {row[0] for row in await tx.rows("SELECT day FROM muster_days WHERE state <> 'open'")}
-        return (first[0] if first else None), await fleet_zone(tx), closed
+        return (first[0] if first else None), await fleet_zone(tx), closed, await kept_from(tx)
 
-    first, zone, closed = await store.read(work)
+    first, zone, closed, kept = await store.read(work)
     if first is None:
         return []
     now, due = store.clock(), []
-    day = max(today(unix(first), zone), today(now, zone) - timedelta(days=CATCH_UP_DAYS))
+    day = max(
+        today(unix(first), zone),
+        today(now, zone) - timedelta(days=CATCH_UP_DAYS),
+        oldest_whole_day(store.catalog, kept, zone),
+    )
     while unix(day_of(day, zone).ends_at) + GRACE_SECONDS <= now:
         if day.isoformat() not in closed:
             due.append(day)

@@ -22,6 +22,8 @@ COMMANDS = {
     "token": "server.cli.credentials",
     "secret": "server.cli.credentials",
     "exempt": "server.cli.exemptions",
+    "device": "server.cli.device",
+    "hold": "server.cli.hold",
     "simulate": "server.cli.simulate",
 }
 """Where each command is. Only the one that is called is imported, so that short commands stay short."""

@@ -64,6 +64,20 @@ def key_file_option(command: Decorated) -> Decorated:
     )(command)  # fmt: skip
 
 
+def keep_options(command: Decorated) -> Decorated:
+    """``--keep-rows-days``, ``--keep-events-days`` and ``--keep-verdicts-days``."""
+    for what, least, days, says in (
+        ("verdicts", 32, 2557, "Verdicts, with their days and exemptions."),
+        ("events", 1, 30, "Rows of event queries."),
+        ("rows", 32, 550, "Rows that ended, and when devices answered. Older days cannot be judged again."),
+    ):
+        command = click.option(
+            f"--keep-{what}-days", envvar=f"MUSTER_KEEP_{what.upper()}_DAYS", default=days, show_default=True,
+            show_envvar=True, type=click.IntRange(least, 36_500), help=f"{says} What a hold needs stays.",
+        )(command)  # fmt: skip
+    return command
+
+
 def run(work: Coroutine[Any, Any, Result], runner: Callable[..., Any] = asyncio.run) -> Result:
     """Run a command's work; an error that is the user's to mend ends it with its message and exit code."""
     try:

@@ -12,7 +12,17 @@ import click
 
 from server.app import ServeOptions
 from server.app import serve as serve_app
-from server.cli.options import FAILED, database_option, fail, key_file_option, max_age_option, packs_option, run
+from server.cli.options import (
+    FAILED,
+    database_option,
+    fail,
+    keep_options,
+    key_file_option,
+    max_age_option,
+    packs_option,
+    run,
+)
+from server.worker import Keep
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -22,6 +32,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @packs_option
 @max_age_option
 @key_file_option
+@keep_options
 @click.option("--listen", envvar="MUSTER_LISTEN", default="127.0.0.1:8443", show_default=True, show_envvar=True,
               metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")  # fmt: skip
 @click.option("--tls-cert", envvar="MUSTER_TLS_CERT", type=_FILE, show_envvar=True, help="Certificate chain, PEM.")
@@ -31,11 +42,14 @@ def serve(
     packs: Path,
     max_age_days: int,
     key_file: Path | None,
+    keep_rows_days: int,
+    keep_events_days: int,
+    keep_verdicts_days: int,
     listen: str,
     tls_cert: Path | None,
     tls_key: Path | None,
 ) -> None:
-    """Answer osquery and people, and judge every day.
+    """Answer osquery and people, judge every day, and delete what is too old.
 
     osquery speaks TLS only: give a certificate, or put a proxy that has one in front.
     """
@@ -51,6 +65,7 @@ def serve(
         tls_key=tls_key,
         max_age_days=max_age_days,
         key_file=key_file,
+        keep=Keep(keep_rows_days, keep_events_days, keep_verdicts_days),
     )
     try:
         run(serve_app(options, lambda address: click.echo(f"Muster listens on {address}")), _fastest_loop())

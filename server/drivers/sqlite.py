@@ -67,6 +67,19 @@ class SqliteDriver:
         """See ``Driver.read``."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
+    async def scrub(self) -> bool:
+        """See ``Driver.scrub``: deleted rows are overwritten as it is; here the log beside the file is emptied."""
+        return await asyncio.to_thread(self._empty_log)
+
+    def _empty_log(self) -> bool:
+        connection = _connect(self._path)
+        try:
+            with _translated():
+                busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                return busy == 0
+        finally:
+            connection.close()
+
     async def close(self) -> None:
         """Finish what was accepted, then close every connection."""
         if self._closed:
@@ -239,6 +252,8 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # An answer is a promise that survives a power cut, so every commit reaches the disk first.
         connection.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten, for erased data must not stay in the file.
+        connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA cache_size = -65536")
     return connection
 

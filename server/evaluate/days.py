@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 from server.normalize.times import FORMAT
 
+FIRST_DAY = date(1970, 1, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Day:

@@ -12,7 +12,7 @@ from functools import partial
 from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.schema import PLATFORMS
 from server.evaluate import statements
-from server.evaluate.days import Day, day_of, today
+from server.evaluate.days import FIRST_DAY, Day, day_of, today
 from server.evaluate.rules import Rule, RuleError, compile_rule
 from server.evaluate.runs import VerdictRun, place
 from server.evaluate.verdicts import (
@@ -27,6 +27,7 @@ from server.evaluate.verdicts import (
     judge_rows,
     judge_silence,
 )
+from server.evaluate.whole import refuse_unkept
 from server.normalize.times import iso, unix
 from server.store.driver import StoreError, Transaction
 from server.store.store import Store
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 
 ENGINE = "1"
 """Grows when the same rule and rows would be judged otherwise than before."""
-_FIRST_DAY = date(1970, 1, 1)
 GRACE_SECONDS = 3600
 """How long after its end a day stays open, for answers on their way."""
 
@@ -63,10 +63,11 @@ async def evaluate(store: Store, first: date, last: date) -> list[Judged]:
     now = store.clock()
     if last < first:
         raise StoreError(f"The period ends on {last} before it begins on {first}.")
-    if first < _FIRST_DAY:
-        raise StoreError(f"{first} is before {_FIRST_DAY}: there were no computers' days to judge.")
+    if first < FIRST_DAY:
+        raise StoreError(f"{first} is before {FIRST_DAY}: there were no computers' days to judge.")
     if last > today(now, zone):
         raise StoreError(f"{last} is in the future: it is {today(now, zone)} in the fleet's zone {zone}.")
+    await store.read(partial(refuse_unkept, store.catalog, first, last, zone))
     results: list[Judged] = []
     day = first
     while day <= last:
@@ -154,7 +155,8 @@ async def _judge_platform(
     }
     fresh_days = timedelta(days=loaded.control.fresh_within_days - 1)
     fresh_from = day_of(date.fromisoformat(day.day) - fresh_days, day.zone).starts_at if fresh_days else day.starts_at
-    parameters = (table.name, day.ends_at, table.name, table.name, day.ends_at, platform, day.starts_at)
+    span, name = (day.ends_at, day.starts_at, day.starts_at), table.name
+    parameters = (*span, name, day.ends_at, name, name, day.ends_at, platform, day.starts_at)
     verdicts: dict[int, Verdict] = {}
     for device_no, scope, *heard in await tx.rows(statements.HEARD, parameters):
         if scope >= day.ends_at:
@@ -229,7 +231,8 @@ async def _write(tx: Transaction, control_no: int, day: str, verdicts: Mapping[i
     known: dict[int, list[VerdictRun]] = {}
     for device_no, first, last, *verdict in await tx.rows(
         "SELECT device_no, first_day, last_day, status, underlying_status, lapsed, reason FROM muster_verdicts"
-        " WHERE control_no = ? AND ((first_day <= ? AND last_day >= ?) OR last_day IS NULL)",
+        " WHERE control_no = ? AND ((first_day <= ? AND last_day >= ?) OR last_day IS NULL)"
+        " AND device_no NOT IN (SELECT device_no FROM muster_devices WHERE erased_at IS NOT NULL)",
         (control_no, after, before),
     ):
         known.setdefault(device_no, []).append(VerdictRun(first, last, Verdict(*verdict)))

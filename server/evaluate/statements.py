@@ -28,33 +28,39 @@ def counts_at_end(table: QueryTable, rule: Rule) -> str:
 
 
 HEARD = """
-SELECT d.device_no, d.in_scope_from, COALESCE(i.at, ''), COALESCE(i.status, ''),
-       COALESCE(CASE WHEN i.version = '?' THEN (
-           SELECT v.version FROM muster_instants v
-            WHERE v.device_no = i.device_no AND v.table_name = i.table_name AND v.at < i.at AND v.version <> '?'
-              AND v.status IN ('ok', 'incomplete')
-            ORDER BY v.at DESC LIMIT 1) ELSE i.version END, ''),
-       COALESCE((SELECT MAX(o.at) FROM muster_instants o
-                  WHERE o.device_no = d.device_no AND o.table_name = ? AND o.at < ?
+SELECT d.device_no, d.in_scope_from,
+       CASE WHEN c.first_at IS NULL THEN '' WHEN c.last_at < ? THEN c.last_at WHEN c.first_at > ? THEN c.first_at
+            ELSE CAST(? AS TEXT) END,
+       COALESCE(c.status, ''),
+       COALESCE(CASE WHEN c.version = '?' THEN (
+           SELECT v.version FROM muster_coverage v
+            WHERE v.device_no = c.device_no AND v.table_name = c.table_name AND v.first_at < c.first_at
+              AND v.version <> '?' AND v.status IN ('ok', 'incomplete')
+            ORDER BY v.first_at DESC LIMIT 1) ELSE c.version END, ''),
+       COALESCE((SELECT MAX(o.first_at) FROM muster_coverage o
+                  WHERE o.device_no = d.device_no AND o.table_name = ? AND o.first_at < ?
                     AND o.status IN ('ok', 'incomplete')), '')
   FROM muster_devices d
-  LEFT JOIN muster_instants i
-    ON i.device_no = d.device_no AND i.table_name = ?
-   AND i.at = (SELECT MAX(l.at) FROM muster_instants l
-                WHERE l.device_no = d.device_no AND l.table_name = ? AND l.at < ?)
- WHERE d.platform = ? AND (d.retired_at IS NULL OR d.retired_at >= ?)
+  LEFT JOIN muster_coverage c
+    ON c.device_no = d.device_no AND c.table_name = ?
+   AND c.first_at = (SELECT MAX(l.first_at) FROM muster_coverage l
+                      WHERE l.device_no = d.device_no AND l.table_name = ? AND l.first_at < ?)
+ WHERE d.platform = ? AND (d.retired_at IS NULL OR d.retired_at >= ?) AND d.erased_at IS NULL
 """
-"""The last word of every device of a platform on a query before a day's end.
+"""The last word of every device of a platform on a query before a day's end: that of the last stretch begun before it.
 
-Parameters: table, end, table, table, end, platform, start. Gives device_no, in_scope_from, at, status, version and
-the instant of its last answer.
+The stretch has it at its end, or, where it goes on over the day's end, at some instant within the day, for which the
+day's start or the stretch's own stands. Parameters: end, start, start, table, end, table, table, end, platform, start.
+Gives device_no, in_scope_from, at, status, version and an instant at which it had answered, if ever.
 """
 
 PLATFORM_DEVICES = """
 SELECT device_no, in_scope_from FROM muster_devices
- WHERE platform = ? AND (retired_at IS NULL OR retired_at >= ?)
+ WHERE platform = ? AND (retired_at IS NULL OR retired_at >= ?) AND erased_at IS NULL
 """
-"""Every device of a platform that had not left before a day. Parameters: platform, the day's start."""
+"""Every device of a platform that had not left before a day; the verdicts of erased ones stay as they are.
+
+Parameters: platform, the day's start."""
 
 
 def counts_within(table: QueryTable, rule: Rule) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -14,8 +15,9 @@ from server.normalize.times import iso
 from server.store.coverage import INCOMPLETE, OK, Instant, note
 from server.store.driver import Transaction
 from server.store.intervals import Interval, Plan, plan
-from server.store.runs import Run, keep_run, runs_from
+from server.store.runs import Run, beyond_horizon, keep_run, runs_from
 from server.store.tables import QueryTable
+from server.store.thinned import bounded, cut
 from server.store.timeline import Moment, moment
 
 
@@ -33,10 +35,15 @@ class Place:
 
     async def moment(self, tx: Transaction, at: str) -> Moment:
         """Look around an instant."""
-        return await moment(tx, self.device_no, self.table.name, at)
+        return bounded(await moment(tx, self.device_no, self.table.name, at), self.gap)
 
     async def note(self, tx: Transaction, instant: Instant, when: Moment) -> None:
         """Record how the query fared at an instant."""
+        if when.within is not None:
+            if when.within.said == (instant.status, instant.version, instant.fingerprint):
+                return
+            await cut(tx, self.device_no, self.table.name, when, self.gap)
+            instant.approximate = 1
         if await note(tx, self.device_no, self.table.name, instant, when.known, self.gap):
             self.news.add(instant.at)
 
@@ -59,7 +66,9 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
     unchanged = when.before == (OK, version, mark) and when.until is None and when.known is None
     if not unchanged:
         typed = [typed_row(row, place.table.columns) for row in answer.added]
-        await _become(tx, place, when, bag_of(typed))
+        changed = await _become(tx, place, when, bag_of(typed))
+        if when.within is not None and not changed and when.within.said[:2] == (OK, version):
+            return None  # one of those that were thinned out, or as good as one
     await place.note(tx, Instant(at=when.at, status=OK, version=version, fingerprint=mark), when)
     if when.until is not None:
         await _replay_runs(tx, place, when.at)
@@ -83,11 +92,29 @@ async def apply_events(tx: Transaction, place: Place, answer: Answer, version: s
     await place.note(tx, Instant(at=at, status=OK, version=version), await place.moment(tx, at))
 
 
-async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str) -> None:
-    """Merge one run of a differential into those received, and bring every state from it on up to date."""
+async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str) -> str | None:
+    """Merge one run of a differential into those received, and bring every state from it on up to date.
+
+    Returns why it could not be done.
+    """
     run = Run.of(answer, iso(answer.unix_time), version)
+    if await beyond_horizon(tx, place.device_no, place.table.name, run.at):
+        told = await _told_already(tx, place, run)
+        return None if told else f"a run of {run.at}, from which on the ones after it are no longer kept to be redone"
     if await keep_run(tx, place.device_no, place.table.name, run):
         await _replay_runs(tx, place, run.at)
+    return None
+
+
+async def _told_already(tx: Transaction, place: Place, run: Run) -> bool:
+    """Whether what was true just before a run and at it is as the run would have it."""
+    before, then = await _state_before(tx, place, run.at), await _state_at(tx, place, run.at)
+    added = Counter(typed_row(row, place.table.columns).digest for row in run.added)
+    removed = Counter(typed_row(row, place.table.columns).digest for row in run.removed)
+    kept = Counter[str]() if run.whole else before
+    return (await place.moment(tx, run.at)).known is not None and all(
+        then[digest] == max(0, kept[digest] - removed[digest]) + added[digest] for digest in added | removed
+    )
 
 
 async def _replay_runs(tx: Transaction, place: Place, start: str) -> None:
@@ -130,8 +157,11 @@ def _apply(state: Counter[str], run: Run, table: QueryTable) -> dict[str, TypedR
     return {row.digest: row for row in added}
 
 
-async def _become(tx: Transaction, place: Place, when: Moment, bag: Mapping[Identity, TypedRow | None]) -> None:
-    """Make ``bag`` what is true from an instant to the next answer. A row without values takes those in the table."""
+async def _become(tx: Transaction, place: Place, when: Moment, bag: Mapping[Identity, TypedRow | None]) -> bool:
+    """Make ``bag`` what is true from an instant to the next answer; returns whether that changes anything.
+
+    A row without values takes those in the table.
+    """
     change = plan(await _touching(tx, place, when), when.at, when.until, bag.keys())
     if change:
         await _write(tx, place, when.at, change, bag)
@@ -147,6 +177,7 @@ async def _become(tx: Transaction, place: Place, when: Moment, bag: Mapping[Iden
                 if row is not None and identity not in written
             ],
         )
+    return bool(change)
 
 
 async def _touching(tx: Transaction, place: Place, when: Moment) -> list[Interval]:
@@ -192,6 +223,19 @@ async def _was_complete(tx: Transaction, place: Place, at: str) -> bool:
 
 async def _state_before(tx: Transaction, place: Place, at: str) -> Counter[str]:
     """How often each row was true just before an instant."""
+    return Counter(digest for digest, _, valid_from, _ in await _known_rows(tx, place, at) if valid_from < at)
+
+
+async def _state_at(tx: Transaction, place: Place, at: str) -> Counter[str]:
+    """How often each row was true at an instant."""
+    return Counter(
+        digest
+        for digest, _, valid_from, valid_to in await _known_rows(tx, place, at)
+        if valid_from <= at and (valid_to is None or valid_to > at)
+    )
+
+
+async def _known_rows(tx: Transaction, place: Place, at: str) -> list[tuple[Any, ...]]:
+    """The intervals that last to an instant or beyond."""
     known = await tx.rows(place.table.open_rows, (place.device_no,))
-    known += await tx.rows(place.table.closed_rows, (place.device_no, at))
-    return Counter(digest for digest, _, valid_from, _ in known if valid_from < at)
+    return known + await tx.rows(place.table.closed_rows, (place.device_no, at))

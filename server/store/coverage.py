@@ -1,7 +1,8 @@
 """Coverage: the stretches in which a device kept answering a query, and how.
 
-A stretch is a run of neighbouring instants with one status and no gap longer than the query allows. It is a function
-of the instants alone, so it does not matter in which order they became known.
+A stretch is a run of neighbouring instants with one status, version and message, and no gap longer than the query
+allows. It is a function of the instants alone, so it does not matter in which order they became known. Instants of old
+may have been thinned out; the stretches still tell what they told.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ VERSION_OF_THE_ANSWER_BEFORE = "?"
 """The version of an answer without rows to a query that may or may not be ours."""
 
 SHORTEST_GAP, LONGEST_GAP = 900, 12 * 3600
-"""Seconds. A stretch that spans a day then has an answer on that day, for no day is shorter than 23 hours."""
+"""Seconds. A stretch that spans the end of a day then has an answer on that day, for no day is shorter than 23 hours:
+judging rests on it."""
 FOREIGN_GAP = 6 * 3600
 
 
@@ -29,7 +31,10 @@ def gap_for(interval: int | None) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Instant:
-    """A moment at which it became known how a query fared; ``basis`` is result or schedule."""
+    """A moment at which it became known how a query fared; ``basis`` is result or schedule.
+
+    ``approximate`` is 1 where what was around it had been thinned out before it became known.
+    """
 
     at: str
     status: str
@@ -37,6 +42,7 @@ class Instant:
     version: str = ""
     fingerprint: str = ""
     message: str | None = None
+    approximate: int = 0
 
 
 async def note(
@@ -58,20 +64,25 @@ async def note(
         " fingerprint = excluded.fingerprint",
         (*key, instant.at, instant.status, instant.version, instant.fingerprint),
     )
-    if known and known[0] == instant.status:
+    if instant.approximate:
+        await tx.run(
+            "UPDATE muster_instants SET approximate = 1 WHERE device_no = ? AND table_name = ? AND at = ?",
+            (*key, instant.at),
+        )
+    if known and known[:2] == (instant.status, instant.version):
         return True
     newest = await tx.row(
-        "SELECT first_at, last_at, status, basis, message FROM muster_coverage WHERE device_no = ? AND table_name = ?"
-        " ORDER BY first_at DESC LIMIT 1",
+        f"SELECT {STRETCH} FROM muster_coverage WHERE device_no = ? AND table_name = ? ORDER BY first_at DESC LIMIT 1",
         key,
     )
     last = Stretch(*newest) if newest else None
     if last and instant.at <= last.last_at:
         await _rebuild(tx, key, instant, gap)
-    elif last and extends(last, instant.status, instant.message, instant.at, gap):
+    elif last and extends(last, (instant.status, instant.version, instant.message), instant.at, gap):
         await lengthen(tx, [(instant.at, *key, last.first_at)])
     else:
-        stretch = Stretch(instant.at, instant.at, instant.status, instant.basis, instant.message)
+        said = (instant.status, instant.version, instant.basis, instant.message)
+        stretch = Stretch(instant.at, instant.at, *said, instant.approximate)
         await insert_stretches(tx, [(*key, stretch)])
     return True
 
@@ -83,8 +94,14 @@ class Stretch:
     first_at: str
     last_at: str
     status: str
+    version: str
     basis: str
     message: str | None
+    approximate: int = 0
+
+
+STRETCH = "first_at, last_at, status, version, basis, message, approximate"
+"""The columns of a stretch."""
 
 
 async def _rebuild(tx: Transaction, key: tuple[int, str], instant: Instant, gap: int) -> None:
@@ -93,7 +110,7 @@ async def _rebuild(tx: Transaction, key: tuple[int, str], instant: Instant, gap:
     old = [
         Stretch(*row)
         for row in await tx.rows(
-            "SELECT first_at, last_at, status, basis, message FROM muster_coverage WHERE device_no = ?"
+            f"SELECT {STRETCH} FROM muster_coverage WHERE device_no = ?"
             " AND table_name = ? AND last_at >= ? AND first_at <= ? ORDER BY first_at",
             (*key, low, high),
         )
@@ -101,17 +118,18 @@ async def _rebuild(tx: Transaction, key: tuple[int, str], instant: Instant, gap:
     start = min([instant.at, *(stretch.first_at for stretch in old)])
     end = max([instant.at, *(stretch.last_at for stretch in old)])
     new: list[Stretch] = []
-    for at, status in await tx.rows(
-        "SELECT at, status FROM muster_instants WHERE device_no = ? AND table_name = ? AND at BETWEEN ? AND ?"
-        " ORDER BY at",
+    for at, status, version, thinned, approximate in await tx.rows(
+        "SELECT at, status, version, thinned, approximate FROM muster_instants WHERE device_no = ? AND table_name = ?"
+        " AND at BETWEEN ? AND ? ORDER BY at",
         (*key, start, end),
     ):
-        basis, message = _said(at, status, instant, old)
+        basis, message = _said(at, status, version, instant, old)
         last = new[-1] if new else None
-        if last and extends(last, status, message, at, gap):
+        if last and extends(last, (status, version, message), at, gap, thinned=bool(thinned)):
             last.last_at = at
+            last.approximate = max(last.approximate, approximate)
         else:
-            new.append(Stretch(at, at, status, basis, message))
+            new.append(Stretch(at, at, status, version, basis, message, approximate))
     await tx.run(
         "DELETE FROM muster_coverage WHERE device_no = ? AND table_name = ? AND last_at >= ? AND first_at <= ?",
         (*key, low, high),
@@ -119,19 +137,24 @@ async def _rebuild(tx: Transaction, key: tuple[int, str], instant: Instant, gap:
     await insert_stretches(tx, [(*key, stretch) for stretch in new])
 
 
-def _said(at: str, status: str, instant: Instant, old: list[Stretch]) -> tuple[str, str | None]:
+def _said(at: str, status: str, version: str, instant: Instant, old: list[Stretch]) -> tuple[str, str | None]:
     """The basis and message of an instant: its own if it is the new one, else those of the stretch it was in."""
     if at == instant.at:
         return instant.basis, instant.message
     for stretch in old:
-        if stretch.first_at <= at <= stretch.last_at and stretch.status == status:
+        if stretch.first_at <= at <= stretch.last_at and (stretch.status, stretch.version) == (status, version):
             return stretch.basis, stretch.message
     return "result", None
 
 
-def extends(stretch: Stretch, status: str, message: str | None, at: str, gap: int) -> bool:
-    """Whether a word at an instant after a stretch continues it."""
-    return (stretch.status, stretch.message) == (status, message) and unix(at) - unix(stretch.last_at) <= gap
+def extends(stretch: Stretch, said: tuple[str, str, str | None], at: str, gap: int, *, thinned: bool = False) -> bool:
+    """Whether a word (status, version, message) at an instant after a stretch continues it.
+
+    ``thinned`` tells that there were instants of it between.
+    """
+    if (stretch.status, stretch.version, stretch.message) != said:
+        return False
+    return thinned or unix(at) - unix(stretch.last_at) <= gap
 
 
 async def insert_instants(tx: Transaction, instants: Sequence[tuple[int, str, str, str, str, str]]) -> None:
@@ -142,8 +165,11 @@ async def insert_instants(tx: Transaction, instants: Sequence[tuple[int, str, st
 
 async def insert_stretches(tx: Transaction, stretches: Sequence[tuple[int, str, Stretch]]) -> None:
     """Record new stretches: device_no, table, stretch."""
-    columns = ("device_no", "table_name", "first_at", "last_at", "status", "basis", "message")
-    rows = [(no, table, s.first_at, s.last_at, s.status, s.basis, s.message) for no, table, s in stretches]
+    columns = ("device_no", "table_name", *STRETCH.split(", "))
+    rows = [
+        (no, table, s.first_at, s.last_at, s.status, s.version, s.basis, s.message, s.approximate)
+        for no, table, s in stretches
+    ]
     await tx.insert("muster_coverage", columns, rows)
 
 

@@ -67,6 +67,12 @@ class Driver(Protocol):
     async def read(self, work: Work[Result]) -> Result:
         """Run ``work`` on one consistent view of the database; it must not write."""
 
+    async def scrub(self) -> bool:
+        """Take what was deleted out of the files too, as far as that can be done beside others.
+
+        False if it could not be done now; then the next that succeeds does it.
+        """
+
     async def close(self) -> None:
         """Finish what was accepted, then close."""
 

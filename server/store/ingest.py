@@ -192,7 +192,9 @@ class Ingest:
                 reason = f"another answer of {arrival.at} is kept"
                 return BadLine(reason=reason, sample=f"fingerprint {loser}", name=answer.query)
         else:
-            await apply_run(tx, place, answer, version)
+            too_late = await apply_run(tx, place, answer, version)
+            if too_late:
+                return _bad_line(answer, too_late)
         return None
 
     def _version(self, device: devices.Device, answer: Answer) -> str:

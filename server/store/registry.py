@@ -101,6 +101,7 @@ class Registry:
                 [(int(c.volatile), table.name, c.name, int(c.volatile)) for c in columns],
             )
             self.forget()
+        await self._index_taken(tx)
         return retyped
 
     async def _make_way(
@@ -133,6 +134,15 @@ class Registry:
             await tx.run(statement)
         await changed(tx)
         return table
+
+    async def _index_taken(self, tx: Transaction) -> None:
+        """Give tables of before there was such an index theirs, once."""
+        if await tx.row("SELECT 1 FROM muster_meta WHERE key = 'taken_indexed'"):
+            return
+        for table in (await self.all(tx)).values():
+            if table.mode != "events":
+                await tx.run(table.create_taken_index())
+        await tx.run("INSERT INTO muster_meta (key, value) VALUES ('taken_indexed', '1')")
 
     async def _create(self, tx: Transaction, query: str, tables: dict[str, QueryTable], now: float) -> QueryTable:
         shipped = self._shipped.get(query)

@@ -73,18 +73,34 @@ async def keep_run(tx: Transaction, device_no: int, table: str, run: Run) -> boo
 
 
 async def runs_from(tx: Transaction, device_no: int, table: str, at: str) -> tuple[Run | None, list[Run]]:
-    """The last run before an instant, and those from it on, in the order they happened."""
+    """The last run before an instant, and those from it on, in the order they happened.
+
+    None is from before the horizon, where runs have been dropped and the intervals alone know what was true.
+    """
     before = await tx.row(
         f"SELECT {_COLUMNS} FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at < ?"
         " ORDER BY at DESC, epoch DESC, counter DESC LIMIT 1",
         (device_no, table, at),
     )
     after = await tx.rows(
-        f"SELECT {_COLUMNS} FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at >= ?"
+        f"SELECT {_COLUMNS}, horizon FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at >= ?"
         " ORDER BY at, epoch, counter",
         (device_no, table, at),
     )
-    return (_run(before) if before else None), [_run(row) for row in after]
+    dropped_until = max((row[0] for row in after if row[-1]), default="")
+    late = [row[:-1] for row in after if row[0] > dropped_until]
+    if dropped_until:
+        before = next(row[:-1] for row in reversed(after) if row[0] == dropped_until)
+    return (_run(before) if before else None), [_run(row) for row in late]
+
+
+async def beyond_horizon(tx: Transaction, device_no: int, table: str, at: str) -> bool:
+    """Whether an instant is one of those whose runs have been dropped, up to the one kept to go on from."""
+    found = await tx.row(
+        "SELECT 1 FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at >= ? AND horizon = 1 LIMIT 1",
+        (device_no, table, at),
+    )
+    return found is not None
 
 
 def _run(row: Sequence[Any]) -> Run:

@@ -19,7 +19,7 @@ from server.store.driver import Transaction
 from server.store.tables import QueryTable
 
 _NEWEST = """
-SELECT i.at, i.status, i.version, i.fingerprint, c.first_at, c.last_at, c.status, c.basis, c.message
+SELECT i.at, i.status, i.version, i.fingerprint, c.first_at, c.last_at, c.status, c.version, c.basis, c.message
   FROM muster_instants i
   LEFT JOIN muster_coverage c ON c.device_no = i.device_no AND c.table_name = i.table_name
    AND c.first_at = (SELECT MAX(s.first_at) FROM muster_coverage s
@@ -109,10 +109,10 @@ async def _cover(tx: Transaction, arrivals: Sequence[Arrival]) -> None:
     new: list[tuple[int, str, Stretch]] = []
     for arrival in arrivals:
         place, stretch, at = arrival.place, arrival.stretch, arrival.at
-        if stretch and extends(stretch, OK, None, at, place.gap):
+        if stretch and extends(stretch, (OK, arrival.version, None), at, place.gap):
             longer.append((at, place.device_no, place.table.name, stretch.first_at))
         else:
-            new.append((place.device_no, place.table.name, Stretch(at, at, OK, "result", None)))
+            new.append((place.device_no, place.table.name, Stretch(at, at, OK, arrival.version, "result", None)))
         place.news.add(at)
     await insert_instants(tx, [(a.place.device_no, a.place.table.name, a.at, OK, a.version, a.mark) for a in arrivals])
     await lengthen(tx, longer)

@@ -69,7 +69,15 @@ class QueryTable:
                 f"CREATE INDEX {quoted(internal_name('closed', self.name))} ON {self.rows_name}"
                 " (device_no, valid_to) WHERE valid_to IS NOT NULL"
             )
+            yield self.create_taken_index()
         yield from self.create_views()
+
+    def create_taken_index(self) -> str:
+        """The index of the few rows that were held to be true still when they were taken back."""
+        return (
+            f"CREATE INDEX IF NOT EXISTS {quoted(f'muster_taken_{self.name}')} ON {self.rows_name}"
+            " (device_no, muster_superseded_seq) WHERE valid_to IS NULL AND muster_superseded_seq IS NOT NULL"
+        )
 
     def add(self, columns: tuple[Column, ...]) -> Iterator[str]:
         """Statements that add columns to an existing table and make its views anew."""

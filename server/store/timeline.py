@@ -15,17 +15,27 @@ class Said(NamedTuple):
     fingerprint: str
 
 
+class Thinned(NamedTuple):
+    """A run of equal instants of which only some are kept: what it said, and the kept ones around an instant."""
+
+    said: Said
+    left: str
+    right: str
+
+
 class Moment(NamedTuple):
     """An instant's place in time.
 
     ``known`` is what is recorded of it already, ``before`` the last answer before it, ``until`` the instant of the next
-    answer after it. Words that are no answer (an error, a denylisting) are in neither of the latter two.
+    answer after it. Words that are no answer (an error, a denylisting) are in neither of the latter two. ``within`` is
+    the thinned run that the instant falls into.
     """
 
     at: str
     known: Said | None
     before: Said | None
     until: str | None
+    within: Thinned | None = None
 
 
 _ANSWERED = "status IN ('ok', 'incomplete')"
@@ -44,5 +54,15 @@ async def moment(tx: Transaction, device_no: int, table: str, at: str) -> Moment
     before = await tx.row(
         f"SELECT status, version, fingerprint {_MINE} AND at < ? AND {_ANSWERED} ORDER BY at DESC LIMIT 1", (*key, at)
     )
-    after = await tx.row(f"SELECT MIN(at) {_MINE} AND at > ? AND {_ANSWERED}", (*key, at))
-    return Moment(at, Said(*known) if known else None, Said(*before) if before else None, after[0] if after else None)
+    after = await tx.row(f"SELECT at, status, thinned {_MINE} AND at > ? ORDER BY at LIMIT 1", (*key, at))
+    until = after[0] if after else None
+    if after and after[1] not in ("ok", "incomplete"):
+        answered = await tx.row(f"SELECT MIN(at) {_MINE} AND at > ? AND {_ANSWERED}", (*key, at))
+        until = answered[0] if answered else None
+    within = None
+    if after and after[2] and known is None:
+        left = await tx.row(
+            f"SELECT status, version, fingerprint, at {_MINE} AND at < ? ORDER BY at DESC LIMIT 1", (*key, at)
+        )
+        within = Thinned(Said(*left[:3]), left[3], after[0]) if left else None
+    return Moment(at, Said(*known) if known else None, Said(*before) if before else None, until, within)

@@ -143,7 +143,7 @@ async def test_never_answered_and_another_platform(tmp_path: Path) -> None:
         silent, windows = await add_device(f.store, "silent"), await add_device(f.store, "desk", "windows")
         for device in (silent, windows):
             await f.users(device, 0, 9)  # puts both in scope
-        await f.store.write(lambda tx: tx.run("DELETE FROM muster_instants WHERE device_no = ?", (silent.device_no,)))
+        await f.store.write(lambda tx: tx.run("DELETE FROM muster_coverage WHERE device_no = ?", (silent.device_no,)))
         await f.judge(0)
         assert await f.verdicts(silent) == [("no_data", "never_answered", 0)]
         assert await f.verdicts(windows) == [("not_applicable", "platform", 0)]

@@ -1,0 +1,139 @@
+"""``muster device``: who is there, and how one leaves, with its data or without."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from server.app import opened_database
+from server.cli.options import database_option, json_option, print_json, run
+from server.store import erase as erasing
+from server.store import listing
+from server.store.driver import Transaction
+from server.store.keyring import STALE_SECONDS
+from server.store.migrate import require_current
+
+Result = TypeVar("Result")
+
+_SHOWN = ("device_id", "hostname", "platform", "os_name", "os_version", "last_seen_at", "state")
+
+
+@click.group()
+def device() -> None:
+    """Devices: list and show them, let one leave, or erase what is stored of it."""
+
+
+@device.command("list")
+@database_option
+@json_option
+def listed(database: str, as_json: bool) -> None:
+    """Show every device, those that have left too."""
+    found = run(_read(database, listing.devices))
+    if as_json:
+        print_json(found)
+        return
+    table = Table(*_SHOWN, box=None, header_style="bold")
+    for entry in found:
+        table.add_row(*(str(entry[name]) for name in _SHOWN))
+    Console().print(table)
+
+
+@device.command()
+@click.argument("device_id", metavar="DEVICE")
+@database_option
+@json_option
+def show(device_id: str, database: str, as_json: bool) -> None:
+    """Show what is known of a device: itself, its last answers, and its verdicts of the last judged day."""
+    found = run(_read(database, partial(listing.device, device_id=device_id)))
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found["device"].items():
+        click.echo(f"{name:16} {value if value is not None else ''}")
+    for name, value in (found["erasure"] or {}).items():
+        click.echo(f"erasure: {name:12} {value if value is not None else ''}")
+    for title, entries in (("answers", found["answers"]), ("verdicts", found["verdicts"])):
+        if entries:
+            table = Table(*entries[0], title=title, title_justify="left", box=None, header_style="bold")
+            for entry in entries:
+                table.add_row(*("" if value is None else str(value) for value in entry.values()))
+            Console().print(table)
+
+
+@device.command()
+@click.argument("device_id", metavar="DEVICE")
+@database_option
+@json_option
+def retire(device_id: str, database: str, as_json: bool) -> None:
+    """Let a device leave: its node key stops working within two seconds, and it is no longer judged.
+
+    All that is stored of it stays, as long as such things are kept. If it enrols again, it comes back.
+    """
+    since = run(_write(database, lambda tx: erasing.retire(tx, device_id, time.time())))
+    print_json({"device_id": device_id, "retired_at": since}) if as_json else click.echo(f"retired since {since}")
+
+
+@device.command()
+@click.argument("device_id", metavar="DEVICE")
+@click.option("--reason", required=True, help="Why. It is kept: name no person in it.")
+@click.option("--by", "erased_by", default=None, help="Who erases it.  [default: the user who runs this]")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@database_option
+@json_option
+def erase(device_id: str, reason: str, erased_by: str | None, yes: bool, database: str, as_json: bool) -> None:
+    """Erase what is stored of a device, for ever, while the server runs.
+
+    Rows of every query, instants, coverage, logs, rejects, names, numbers, owner, tags and node keys go, held by a hold
+    or not. What stays: that DEVICE was there from when to when, its platform, its verdicts, who erased it, when and
+    why, and how many rows that were. Its node key is refused from then on; the machine can enrol as a new device.
+
+    If this is interrupted, run it again, or let the server go on with it. In a SQLite file deleted rows are overwritten
+    with zeros and the log beside it is emptied; copies, backups and file systems keep what they have. On a file that
+    was written by a Muster before this command, run VACUUM once. Postgres frees the places of deleted rows in its own
+    time; VACUUM FULL does it at once.
+    """
+    if not yes:
+        name = run(_read(database, partial(listing.device, device_id=device_id)))["device"]["hostname"]
+        click.confirm(f"Erase all that is stored of {name} ({device_id})? This cannot be undone", abort=True, err=True)
+    done = run(_erase(database, device_id, erased_by or getpass.getuser(), reason))
+    if as_json:
+        print_json(done)
+        return
+    click.echo(f"{device_id} is erased: {done['how_many']} rows deleted since {done['requested_at']}")
+    if not done["scrubbed"]:
+        click.echo("A reader kept the log beside the file from being emptied; the server does that later.", err=True)
+
+
+async def _erase(url: str, device_id: str, erased_by: str, reason: str) -> dict[str, Any]:
+    async with opened_database(url) as database:
+        driver = database.driver
+        await require_current(driver)
+        number = await driver.write(lambda tx: erasing.begin_erasure(tx, device_id, erased_by, reason, time.time()))
+        await erasing.erase(driver, number, time.time())
+        # A server may take its old key for known until now, and store once more.
+        await asyncio.sleep(STALE_SECONDS + 0.5)
+        await erasing.erase(driver, number, time.time())
+        await driver.write(lambda tx: erasing.finish_erasure(tx, number, time.time()))
+        scrubbed = await driver.scrub()
+        found = await driver.read(partial(listing.device, device_id=device_id))
+        return {**found["erasure"], "scrubbed": scrubbed}
+
+
+async def _read(url: str, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        return await database.driver.read(work)
+
+
+async def _write(url: str, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        return await database.driver.write(work)

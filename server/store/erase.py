@@ -1,0 +1,149 @@
+"""Retiring and erasing devices. Of an erased one is left that it was there, from when to when, and its verdicts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from server.normalize.times import iso
+from server.store.deletions import ERASURE, Doomed, Tombstone, delete_of, rows_of
+from server.store.devices import keys_changed
+from server.store.driver import Driver, StoreError, Transaction
+from server.store.registry import Registry
+
+ERASED = "(erased)"
+"""What stands where personal data was and something must."""
+AGAIN_SECONDS = 3600
+"""For so long after an erasure it is done again, for what was on its way into the database meanwhile."""
+
+OF_A_DEVICE = (
+    ("muster_runs_received", "muster_runs_received", "at"),
+    ("muster_instants", "muster_instants", "at"),
+    ("coverage", "muster_coverage", "first_at"),
+    ("status_logs", "muster_status_logs", "at"),
+    ("rejects", "muster_rejects", "digest"),
+    ("clocks", "muster_clocks", "first_read_at"),
+    ("clock_stretches", "muster_clock_stretches", "first_at"),
+    ("devices_history", "muster_device_facts", "opened_seq"),
+)
+"""Tables beside the queries' own whose rows of a device are deleted: public name, table, a column to go by."""
+BLANKED = ("muster_devices", "muster_node_keys", "muster_verdicts", "muster_exemptions", "muster_erasures")
+"""Tables whose rows of a device stay without what is personal in them, or go at once."""
+
+
+async def device_no_of(tx: Transaction, device_id: str) -> int:
+    """The number of a device. Raises ``StoreError`` where there is none of that id."""
+    found = await tx.row("SELECT device_no FROM muster_devices WHERE device_id = ?", (device_id,))
+    if found is None:
+        raise StoreError(f"There is no device {device_id!r}: 'muster device list' shows them.")
+    return int(found[0])
+
+
+async def retire(tx: Transaction, device_id: str, now: float) -> str:
+    """Let a device leave: its keys work no more, and days after today have no verdicts of it.
+
+    Returns since when it is retired. One that enrols again comes back.
+    """
+    device_no = await device_no_of(tx, device_id)
+    await tx.run(
+        "UPDATE muster_devices SET retired_at = ? WHERE device_no = ? AND retired_at IS NULL", (iso(now), device_no)
+    )
+    await keys_changed(tx)
+    found = await tx.row("SELECT retired_at FROM muster_devices WHERE device_no = ?", (device_no,))
+    return str(found[0]) if found else iso(now)
+
+
+async def begin_erasure(tx: Transaction, device_id: str, erased_by: str, reason: str, now: float) -> int:
+    """Record that a device is to be erased, and take from its own row what tells whose it was; returns its number.
+
+    From here on its keys are unknown, and the machine would enrol as a new device. Begun again, nothing changes.
+    """
+    device_no = await device_no_of(tx, device_id)
+    at = iso(now)
+    await tx.run(
+        "INSERT INTO muster_erasures (device_no, device_id, existed_from, existed_to, requested_at, erased_by, reason)"
+        " SELECT device_no, device_id, enrolled_at, last_seen_at, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT)"
+        " FROM muster_devices WHERE device_no = ? ON CONFLICT (device_no) DO NOTHING",
+        (at, erased_by, reason, device_no),
+    )
+    await _take_names(tx, device_no, at)
+    await keys_changed(tx)
+    return device_no
+
+
+async def erase(driver: Driver, device_no: int, now: float) -> int:
+    """Delete everything of a device whose erasure has begun, in small steps; returns how many rows.
+
+    It may be ended at any step and begun again.
+    """
+    found = await driver.read(
+        lambda tx: tx.row("SELECT device_id, requested_at FROM muster_erasures WHERE device_no = ?", (device_no,))
+    )
+    if found is None:
+        raise StoreError("An erasure has to be begun before it is done.")
+    stone = Tombstone(ERASURE, found[1], found[0])
+    tables = await driver.read(lambda tx: Registry({}).all(tx))
+    doomed = [Doomed(what=what, table=table, where="1 = 1", order=order) for what, table, order in OF_A_DEVICE]
+    doomed += [part for table in tables.values() for part in rows_of(table)]
+    deleted = 0
+    for part in doomed:
+        deleted += await delete_of(driver, part, [device_no], stone, now)
+    await driver.write(partial(_take_names, device_no=device_no, at=iso(now)))
+    return deleted + await _erase_warnings(driver, stone, now)
+
+
+async def _erase_warnings(driver: Driver, stone: Tombstone, now: float) -> int:
+    """Delete what other devices' rejects tell of this one: a device with the same hardware is warned of by name."""
+    told = await driver.read(
+        lambda tx: tx.rows(
+            "SELECT device_no, digest FROM muster_rejects WHERE reason LIKE ?", (f"%device {stone.device_id} (%",)
+        )
+    )
+
+    async def work(tx: Transaction) -> None:
+        await tx.many("DELETE FROM muster_rejects WHERE device_no = ? AND digest = ?", told)
+        await stone.count(tx, "rejects", len(told), now)
+
+    if told:
+        await driver.write(work)
+    return len(told)
+
+
+async def finish_erasure(tx: Transaction, device_no: int, now: float) -> None:
+    """Record that a device has been erased."""
+    await tx.run(
+        "UPDATE muster_erasures SET finished_at = ? WHERE device_no = ? AND finished_at IS NULL", (iso(now), device_no)
+    )
+
+
+async def go_on_erasing(driver: Driver, now: float) -> int:
+    """Erase again whatever was begun and not finished, or finished not long ago; returns how many devices that are."""
+    since = iso(now - AGAIN_SECONDS)
+    begun = await driver.read(
+        lambda tx: tx.rows(
+            "SELECT device_no FROM muster_erasures WHERE finished_at IS NULL OR finished_at > ?", (since,)
+        )
+    )
+    for (device_no,) in begun:
+        await erase(driver, device_no, now)
+        await driver.write(partial(finish_erasure, device_no=device_no, now=now))
+    return len(begun)
+
+
+async def _take_names(tx: Transaction, device_no: int, at: str) -> None:
+    """Blank what is personal in the rows that stay, and end the runs of verdicts that went on."""
+    await tx.run(
+        "UPDATE muster_devices SET identity = NULL, hostname = ?, hardware_uuid = '', serial = '', os_name = '',"
+        " os_version = '', osquery_version = '', instance_id = '', owner = '', tags = '',"
+        " retired_at = COALESCE(retired_at, CAST(? AS TEXT)), erased_at = COALESCE(erased_at, CAST(? AS TEXT))"
+        " WHERE device_no = ?",
+        (ERASED, at, at, device_no),
+    )
+    await tx.run("DELETE FROM muster_node_keys WHERE device_no = ?", (device_no,))
+    await tx.run(
+        "UPDATE muster_verdicts SET last_day = (SELECT MAX(e.day) FROM muster_evaluation e"
+        " WHERE e.control_no = muster_verdicts.control_no) WHERE device_no = ? AND last_day IS NULL",
+        (device_no,),
+    )
+    await tx.run(
+        "UPDATE muster_exemptions SET reason = ?, requested_by = ? WHERE device_no = ?", (ERASED, ERASED, device_no)
+    )

@@ -1,0 +1,63 @@
+"""Holds: days of which nothing is deleted while an audit of them is open; and how far back everything is kept."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from server.normalize.times import iso
+from server.store.driver import StoreError, Transaction
+
+KEPT_FROM = "rows_kept_from"
+"""The key under which it is kept from which instant on nothing has been deleted that verdicts rest on."""
+LOOK_BACK_DAYS = 31
+"""How far back a verdict may look: the most that ``fresh_within_days`` can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold as it is listed. Days are of the fleet's zone, both included."""
+
+    hold_id: str
+    first_day: str
+    last_day: str
+    reason: str
+    created_at: str
+    ended_at: str | None
+    whole_from: str
+
+
+async def kept_from(tx: Transaction) -> str:
+    """The instant from which on nothing has been deleted that verdicts rest on; empty where nothing was deleted."""
+    found = await tx.row("SELECT value FROM muster_meta WHERE key = ?", (KEPT_FROM,))
+    return str(found[0]) if found else ""
+
+
+async def add_hold(tx: Transaction, days: tuple[str, str], instants: tuple[str, str], reason: str, now: float) -> str:
+    """Hold what the days from the first to the last need, which is between two instants; returns the hold's id."""
+    hold_id = secrets.token_hex(6)
+    await tx.run(
+        "INSERT INTO muster_holds (hold_id, first_day, last_day, starts_at, ends_at, whole_from, reason, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (hold_id, *days, *instants, await kept_from(tx), reason, iso(now)),
+    )
+    return hold_id
+
+
+async def list_holds(tx: Transaction) -> list[Hold]:
+    """Every hold, those that have ended too, in the order of their days."""
+    return [
+        Hold(*row)
+        for row in await tx.rows(
+            "SELECT hold_id, first_day, last_day, reason, created_at, ended_at, whole_from FROM muster_holds"
+            " ORDER BY first_day, last_day, hold_id"
+        )
+    ]
+
+
+async def end_hold(tx: Transaction, hold_id: str, now: float) -> None:
+    """End a hold. Raises ``StoreError`` where there is no open one of that id."""
+    if not await tx.run(
+        "UPDATE muster_holds SET ended_at = ? WHERE hold_id = ? AND ended_at IS NULL", (iso(now), hold_id)
+    ):
+        raise StoreError(f"There is no open hold {hold_id!r}: 'muster hold list' shows them.")
