@@ -12,13 +12,23 @@ import click
 
 from server.app import ServeOptions
 from server.app import serve as serve_app
-from server.cli.options import FAILED, database_option, fail, key_file_option, max_age_option, packs_option, run
+from server.cli.options import (
+    FAILED,
+    database_option,
+    fail,
+    key_file_option,
+    max_age_option,
+    packs_option,
+    run,
+    sql_database_option,
+)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
 @database_option
+@sql_database_option
 @packs_option
 @max_age_option
 @key_file_option
@@ -28,6 +38,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tls-key", envvar="MUSTER_TLS_KEY", type=_FILE, show_envvar=True, help="Its private key, PEM.")
 def serve(
     database: str,
+    sql_database: str | None,
     packs: Path,
     max_age_days: int,
     key_file: Path | None,
@@ -51,6 +62,7 @@ def serve(
         tls_key=tls_key,
         max_age_days=max_age_days,
         key_file=key_file,
+        sql_database=sql_database,
     )
     try:
         run(serve_app(options, lambda address: click.echo(f"Muster listens on {address}")), _fastest_loop())
