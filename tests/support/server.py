@@ -9,13 +9,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from server.drivers.sqlite_ask import SqliteAsker
-from tests.support import recorded
+from tests.support import postgres, recorded
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 30
@@ -47,7 +48,7 @@ def ask(database: str, statement: str) -> list[list[Any]]:
 class Server:
     """A running server; ``kill`` is the default way to stop one in a fault test."""
 
-    def __init__(self, database: str, *options: str) -> None:
+    def __init__(self, database: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.database = database
         self._process = subprocess.Popen(
             [
@@ -62,7 +63,7 @@ class Server:
                 *options,
             ],
             cwd=ROOT,
-            env=_environment(),
+            env={**_environment(), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -74,9 +75,18 @@ class Server:
             if line.startswith("Muster listens on "):
                 address = line.split()[-1]
                 self.port = int(address.rpartition(":")[2])
+                # A server whose log nobody reads would stand still once the pipe is full.
+                self._reader = threading.Thread(target=self.output.extend, args=(self._process.stdout,), daemon=True)
+                self._reader.start()
                 return
-        self._end()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
         raise AssertionError(f"the server did not start:\n{''.join(self.output)}")
+
+    @property
+    def pid(self) -> int:
+        """The process, for whoever watches what it costs."""
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""
@@ -91,7 +101,7 @@ class Server:
     def _end(self) -> int:
         assert self._process.stdout is not None
         code = self._process.wait(timeout=30)
-        self.output += self._process.stdout.readlines()
+        self._reader.join(timeout=30)
         self._process.stdout.close()
         return code
 
@@ -198,6 +208,19 @@ def snapshot_line(name: str, unix_time: int, rows: list[dict[str, Any]]) -> dict
         "counter": 0,
         "numerics": False,
     }
+
+
+@contextmanager
+def database_of(kind: str, directory: Path) -> Iterator[str]:
+    """The URL of a database that is not there yet, or is empty; kind is sqlite or postgres."""
+    if kind == "sqlite":
+        yield f"sqlite:///{directory / 't.db'}"
+        return
+    database = postgres.new_database_now()
+    try:
+        yield database
+    finally:
+        postgres.drop_database_now(database)
 
 
 @contextmanager
