@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import database_of, muster
+from tests.support.server import Server, database_of, muster
 
 
 @dataclass(frozen=True)
@@ -30,3 +30,11 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Made]:
     """A database of each kind in turn."""
     with database_of(request.param, tmp_path) as url:
         yield made(request.param, url)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_goes_on() -> Iterator[None]:
+    """A test that failed may leave its server running."""
+    yield
+    while Server.running:
+        Server.running[-1].kill()

@@ -123,7 +123,7 @@ def test_a_table_one_of_them_makes_the_others_use(trio: Trio) -> None:
         table = f"foreign_{turn}"
         rows = [{"a": "1"}, {"a": "1", "b": "2"}, {"a": "1", "c": "3"}]
         with ThreadPoolExecutor(3) as threads:  # all at once the first time
-            answers = list(threads.map(lambda p, r, t=table: p.snapshot(t, BEGIN, [r]), peers, rows))  # type: ignore[misc]
+            answers = list(threads.map(lambda p, r, t=table: p.snapshot(t, BEGIN, [r]), peers, rows))
         assert answers == [{}] * 3
         for number, peer in enumerate(peers):
             everything = {f"{column}{number}": "9" for column in "xyz"}

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from server.drivers.sqlite_ask import SqliteAsker
 from tests.support import postgres, recorded
@@ -48,6 +48,8 @@ def ask(database: str, statement: str) -> list[list[Any]]:
 class Server:
     """A running server; ``kill`` is the default way to stop one in a fault test."""
 
+    running: ClassVar[list[Server]] = []
+
     def __init__(self, database: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.database = database
         self._process = subprocess.Popen(
@@ -78,6 +80,7 @@ class Server:
                 # A server whose log nobody reads would stand still once the pipe is full.
                 self._reader = threading.Thread(target=self.output.extend, args=(self._process.stdout,), daemon=True)
                 self._reader.start()
+                self.running.append(self)
                 return
         self._process.wait(timeout=30)
         self._process.stdout.close()
@@ -101,6 +104,7 @@ class Server:
     def _end(self) -> int:
         assert self._process.stdout is not None
         code = self._process.wait(timeout=30)
+        self.running.remove(self)
         self._reader.join(timeout=30)
         self._process.stdout.close()
         return code
