@@ -1,11 +1,16 @@
-"""What runs by itself inside ``muster serve``: judging, deleting what is too old, and writing down who was heard of."""
+"""What runs by itself inside ``muster serve``: judging, deleting what is too old, and writing down who was heard of.
+
+Of several servers on one database the one that holds the lease leads: it judges and deletes. Each writes down whom it
+heard of.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
+from functools import partial, wraps
 from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -20,6 +25,7 @@ from server.normalize.times import iso, unix
 from server.store.driver import StoreError, Transaction
 from server.store.erase import go_on_erasing
 from server.store.holds import kept_from
+from server.store.lease import LEASE_SECONDS, Lease
 from server.store.retention import Limits, retain
 from server.store.store import Store
 from server.store.thinning import REORDER_DAYS, thin
@@ -30,6 +36,8 @@ PRESENCE_SECONDS = 15
 PROVISIONAL_SECONDS = 60
 KEEP_SECONDS = 600
 """How often it is looked whether the day's deleting is done and whether an erasure has to be gone on with."""
+LEADER = "leader"
+"""The name of the lease."""
 CATCH_UP_DAYS = 90
 """How far back days are judged by themselves: as far as answers are taken by default."""
 
@@ -43,6 +51,9 @@ class Keep:
     verdicts: int = 2557
 
 
+Job = Callable[[], Awaitable[None]]
+
+
 class Worker:
     """The scheduled jobs of one server."""
 
@@ -50,35 +61,54 @@ class Worker:
         self._store = store
         self._presence = presence
         self._keep = keep
+        self._lease = Lease(LEADER, store.write)
         self._scheduler = AsyncIOScheduler()
         self._judged: tuple[date, str] | None = None
 
     async def start(self) -> None:
-        """Judge the days that ended while no server ran, then begin the schedule."""
+        """Judge the days that ended while no server ran, if this one leads, then begin the schedule."""
         zone = ZoneInfo(await self._store.read(fleet_zone))
         minute = GRACE_SECONDS // 60
-        jobs = [
-            (self.close_days, CronTrigger(hour=minute // 60, minute=minute % 60 + 1, timezone=zone)),
-            (self.judge_news, IntervalTrigger(seconds=PROVISIONAL_SECONDS)),
+        jobs: list[tuple[Job, CronTrigger | IntervalTrigger]] = [
+            (self._by_leader(self.close_days), CronTrigger(hour=minute // 60, minute=minute % 60 + 1, timezone=zone)),
+            (self._by_leader(self.judge_news), IntervalTrigger(seconds=PROVISIONAL_SECONDS)),
             (self.write_presence, IntervalTrigger(seconds=PRESENCE_SECONDS)),
-            (self.delete_old, IntervalTrigger(seconds=KEEP_SECONDS)),
+            (self._by_leader(self.delete_old), IntervalTrigger(seconds=KEEP_SECONDS)),
+            (self.lead, IntervalTrigger(seconds=LEASE_SECONDS / 3)),
         ]
         for job, trigger in jobs:
             self._scheduler.add_job(
                 job, trigger, id=job.__name__, coalesce=True, max_instances=1, misfire_grace_time=None
             )
         self._scheduler.start()
-        await self.judge_news()
+        if await self._lease.renew():
+            await self.judge_news()
 
     async def stop(self) -> None:
-        """End the schedule and write what is not written yet."""
+        """End the schedule, write what is not written yet and let another server lead."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         await self.write_presence()
+        await self._lease.give_up()
+
+    async def lead(self) -> None:
+        """Hold the lease, or take it if its holder is gone; whoever becomes the leader judges at once."""
+        if await self._lease.renew():
+            self._scheduler.add_job(self._by_leader(self.judge_news))
+
+    def _by_leader(self, job: Job) -> Job:
+        @wraps(job)
+        async def run() -> None:
+            if self._lease.held:
+                await job()
+
+        return run
 
     async def close_days(self) -> None:
         """Judge every day that is over, its grace included, and not closed yet; in order."""
         for day in await due_days(self._store):
+            if self._lease.lost:
+                return
             try:
                 await evaluate(self._store, day, day)
             except StoreError as error:

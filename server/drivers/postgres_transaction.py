@@ -22,7 +22,7 @@ DDL_LOCK_MS = 1000
 """How long a change of a table waits for readers of it; then only whoever needs the change is turned away."""
 DDL_PAUSE_SECONDS = 20.0
 """How long after that no other change is tried, so that many who need one do not stop those who need none."""
-_DDL = ("CREATE ", "ALTER ", "DROP ")
+_DDL = re.compile(r"""(CREATE|ALTER|DROP) (?:UNIQUE )?[A-Z]+ (?:IF (?:NOT )?EXISTS )?("(?:[^"]|"")*"|\w+)""")
 # A text, a quoted name, or a parameter's mark.
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?""")
 _ARRAYS = {int: "bigint[]", float: "double precision[]", str: "text[]"}
@@ -42,6 +42,7 @@ class PostgresTransaction(Sequenced):
         super().__init__()
         self._connection = connection
         self._patience = patience
+        self._made: set[str] = set()
 
     async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """See ``Transaction.rows``."""
@@ -60,22 +61,25 @@ class PostgresTransaction(Sequenced):
 
     async def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """See ``Transaction.run``."""
-        if sql.startswith(_DDL):
-            return await self._change(sql)
+        change = _DDL.match(sql)
+        if change:
+            return await self._change(sql, *change.groups())
         status = await self._connection.execute(_numbered(sql), *parameters)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
-    async def _change(self, ddl: str) -> int:
+    async def _change(self, ddl: str, verb: str, name: str) -> int:
         now = time.monotonic()
-        if self._patience.none_until > now and not ddl.startswith("CREATE TABLE"):
+        if verb == "CREATE":
+            self._made.add(name)  # nobody can read it yet
+        elif self._patience.none_until > now and name not in self._made:
             raise TableBusyError("a table has to change that its readers held a moment ago")
         try:
             await self._connection.execute(f"SET LOCAL lock_timeout = {DDL_LOCK_MS}; {ddl}; SET LOCAL lock_timeout = 0")
         except asyncpg.LockNotAvailableError as error:
             self._patience.none_until = now + DDL_PAUSE_SECONDS
             raise TableBusyError("a table has to change, and its readers hold it") from error
-        if ddl.startswith("ALTER "):
+        if verb == "ALTER":
             await self.forget_statements()
         return 0
 

@@ -33,6 +33,8 @@ BLOCK = 64
 BUSY_SECONDS = 5.0
 READERS = 4
 OLDEST_SQLITE = (3, 37, 0)
+WAL_BYTES = 64 * 2**20
+"""What the write-ahead log is cut to after a reader that stayed long has let it grow."""
 
 
 class SqliteDriver:
@@ -254,6 +256,7 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         # What is deleted is overwritten, for erased data must not stay in the file.
         connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     connection.execute("PRAGMA cache_size = -65536")
     return connection
 

@@ -9,10 +9,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from server.app import opened_database
 from server.store.ask import SqlAnswer
@@ -53,7 +54,9 @@ async def answer_to(database: str, statement: str, limit: int = 10, seconds: flo
 class Server:
     """A running server; ``kill`` is the default way to stop one in a fault test."""
 
-    def __init__(self, database: str, *options: str) -> None:
+    running: ClassVar[list[Server]] = []
+
+    def __init__(self, database: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.database = database
         self._process = subprocess.Popen(
             [
@@ -68,7 +71,7 @@ class Server:
                 *options,
             ],
             cwd=ROOT,
-            env=_environment(),
+            env={**_environment(), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -80,9 +83,19 @@ class Server:
             if line.startswith("Muster listens on "):
                 address = line.split()[-1]
                 self.port = int(address.rpartition(":")[2])
+                # A server whose log nobody reads would stand still once the pipe is full.
+                self._reader = threading.Thread(target=self.output.extend, args=(self._process.stdout,), daemon=True)
+                self._reader.start()
+                self.running.append(self)
                 return
-        self._end()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
         raise AssertionError(f"the server did not start:\n{''.join(self.output)}")
+
+    @property
+    def pid(self) -> int:
+        """The process, for whoever watches what it costs."""
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""
@@ -97,7 +110,8 @@ class Server:
     def _end(self) -> int:
         assert self._process.stdout is not None
         code = self._process.wait(timeout=30)
-        self.output += self._process.stdout.readlines()
+        self.running.remove(self)
+        self._reader.join(timeout=30)
         self._process.stdout.close()
         return code
 
