@@ -1,7 +1,8 @@
 """Postgres: one writing connection a process with group commit, a pool of read-only ones for readers.
 
-All that any process writes is put in one line by an advisory lock held for the transaction. So a storage method never
-meets another half-way, whatever the number of servers, and commit sequences grow in the order of the commits.
+All that any process writes is put in one line by a lock on a table that only Muster's role may lock, held for the
+transaction. So a storage method never meets another half-way, whatever the number of servers, and commit sequences grow
+in the order of the commits. An advisory lock would not do: users' SQL could take it and stop everybody who writes.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ READERS = 4
 RETRY_SECONDS = 10.0
 """How long a write waits for a database that is away; osquery itself waits 16 s for an answer."""
 RETRY_PAUSE = 0.25
-WRITERS_LOCK = 0x6D757374
-"""The advisory lock of whoever writes: 'must' in ASCII."""
-_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
+_LOCK = "LOCK TABLE muster_migrations IN SHARE ROW EXCLUSIVE MODE"
+"""Who writes. Of all tables this one hardly ever changes, so that no autovacuum comes in the way."""
+_BEGIN = f"BEGIN; {_LOCK}"
+FIRST_LOCK = 0x6D757374
+"""The advisory lock of whoever makes that table: 'must' in ASCII."""
 
 
 class _Job:
@@ -134,7 +137,7 @@ class PostgresDriver:
     async def _commit(self, jobs: list[_Job]) -> None:
         """Run the jobs in one transaction and answer them; several of them each behind a savepoint."""
         connection = await self._connected()
-        await connection.execute(_BEGIN)
+        await _begin(connection)
         try:
             transaction = PostgresTransaction(connection, self._patience)
             await self._notice_others(transaction)
@@ -174,6 +177,16 @@ class PostgresDriver:
         if self._writer is not None:
             self._writer.terminate()
             self._writer = None
+
+
+async def _begin(connection: asyncpg.Connection) -> None:
+    """Begin a transaction as the only one that writes."""
+    try:
+        await connection.execute(_BEGIN)
+    except asyncpg.UndefinedTableError:
+        await connection.execute(f"ROLLBACK; BEGIN; SELECT pg_advisory_xact_lock({FIRST_LOCK})")
+        if await connection.fetchval("SELECT to_regclass('muster_migrations')") is not None:
+            await connection.execute(_LOCK)  # another process has made it while this one waited
 
 
 class _CommitLostError(Exception):
