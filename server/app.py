@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import re
 import signal
 import ssl
 import time
@@ -24,7 +25,7 @@ from server.catalog.config import CONFIG_BYTES, config_body
 from server.catalog.problems import CatalogError, Problem
 from server.catalog.schema import PLATFORMS
 from server.drivers.postgres import open_postgres
-from server.drivers.postgres_ask import PostgresAsker
+from server.drivers.postgres_ask import PostgresAsker, user_of
 from server.drivers.sqlite import open_sqlite
 from server.drivers.sqlite_ask import SqliteAsker
 from server.store.ask import Asker
@@ -68,17 +69,29 @@ def sqlite_path(url: str) -> Path:
     """The file of a ``sqlite:///PATH`` URL; four slashes begin an absolute path. Raises ``UsageError``."""
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path == ":memory:":
-        raise UsageError(f"--database {url!r} is not of the form sqlite:///PATH or postgresql://HOST/NAME")
+        raise UsageError(f"--database {shown(url)!r} is not of the form sqlite:///PATH or postgresql://HOST/NAME")
     return Path(path)
 
 
+def shown(url: str) -> str:
+    """A database's URL without its password, however it is written."""
+    url = re.sub(r"(?<=://)([^:@/]*):.*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", url)
+
+
 @asynccontextmanager
-async def opened_database(url: str, *, create: bool = False) -> AsyncIterator[Database]:
-    """Open a database and close it again. Raises ``NotReadyError`` or ``UsageError``."""
+async def opened_database(
+    url: str, *, create: bool = False, sql_database: str | None = None
+) -> AsyncIterator[Database]:
+    """Open a database and close it again; ``sql_database`` is the URL that users' SQL on Postgres takes, if another.
+
+    Raises ``NotReadyError`` or ``UsageError``.
+    """
     driver: Driver
+    _check_reader(url, sql_database)
     if on_postgres(url):
         driver = await open_postgres(url, create=create)
-        database = Database(driver, PostgresAsker(url))
+        database = Database(driver, PostgresAsker(driver, url, sql_database))
     else:
         path = sqlite_path(url)
         driver = open_sqlite(path, create=create)
@@ -87,6 +100,17 @@ async def opened_database(url: str, *, create: bool = False) -> AsyncIterator[Da
         yield database
     finally:
         await driver.close()
+
+
+def _check_reader(url: str, sql_database: str | None) -> None:
+    if sql_database is None:
+        return
+    if not on_postgres(url) or not on_postgres(sql_database):
+        raise UsageError("--sql-database goes with Postgres: both URLs are postgresql://ROLE:PASSWORD@HOST/NAME")
+    try:
+        user_of(sql_database)
+    except ValueError as error:
+        raise UsageError("--sql-database names no role: postgresql://ROLE:PASSWORD@HOST/NAME") from error
 
 
 @asynccontextmanager
@@ -98,13 +122,14 @@ async def opened_store(
     clock: Callable[[], float] = time.time,
     ingests: bool = False,
     key_file: Path | None = None,
+    sql_database: str | None = None,
 ) -> AsyncIterator[tuple[Store, Database]]:
     """Open a migrated database with the catalog under ``packs``. Raises ``CatalogError`` too.
 
     A store that ``ingests`` gets the key of minimisation's hashes, if a rule needs one.
     """
     catalog = load_catalog(packs)
-    async with opened_database(url) as database:
+    async with opened_database(url, sql_database=sql_database) as database:
         await require_current(database.driver)
         key = None
         if ingests and catalog.minimisation.hashing():
@@ -163,6 +188,7 @@ class ServeOptions:
     max_age_days: int = 90
     key_file: Path | None = None
     keep: Keep = field(default_factory=Keep)
+    sql_database: str | None = None
 
 
 async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
@@ -175,6 +201,7 @@ async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
             max_age_days=options.max_age_days,
             ingests=True,
             key_file=options.key_file,
+            sql_database=options.sql_database,
         ) as (store, database):
             app = web_app(store, database.asker)
             worker = Worker(store, app[PRESENCE], options.keep)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.app import opened_database
-from server.cli.options import database_option, print_json, run
+from server.cli.options import database_option, print_json, run, sql_database_option
 from server.store.ask import SqlAnswer
 from server.store.migrate import require_current
 
@@ -23,14 +23,15 @@ from server.store.migrate import require_current
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @database_option
-def sql(statement: str, limit: int, seconds: float, form: str, database: str) -> None:
+@sql_database_option
+def sql(statement: str, limit: int, seconds: float, form: str, database: str, sql_database: str | None) -> None:
     """Run one read-only SQL statement over the public tables.
 
     Every query has a table of its name, with what is true now, and NAME_history with the intervals; beside them are
     devices, coverage, days, posture, posture_runs, posture_totals, exemptions, rejects, status_logs,
     deletions and erasures.
     """
-    answer = run(_ask(database, statement, limit, seconds))
+    answer = run(_ask(database, sql_database, statement, limit, seconds))
     if form == "json":
         print_json({"columns": answer.columns, "rows": answer.rows, "truncated": answer.truncated})
         return
@@ -49,7 +50,7 @@ def sql(statement: str, limit: int, seconds: float, form: str, database: str) ->
         click.echo(f"only the first {len(answer.rows)} rows: raise --limit for more", err=True)
 
 
-async def _ask(url: str, statement: str, limit: int, seconds: float) -> SqlAnswer:
-    async with opened_database(url) as database:
+async def _ask(url: str, sql_database: str | None, statement: str, limit: int, seconds: float) -> SqlAnswer:
+    async with opened_database(url, sql_database=sql_database) as database:
         await require_current(database.driver)
         return await database.asker.ask(statement, limit=limit, seconds=seconds)

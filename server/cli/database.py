@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import click
 
-from server.app import minimise_key_file, opened_database
+from server.app import minimise_key_file, opened_database, shown
 from server.catalog.catalog import load_catalog
 from server.cli.options import (
     FAILED,
@@ -43,11 +43,11 @@ def init(database: str, packs: Path, zone: str, as_json: bool) -> None:
         raise click.UsageError(f"--zone {zone!r} is no time zone of the IANA database, such as Europe/Berlin")
     made = run(make_database(database, packs, str(ZoneInfo(zone))))
     if made is None:
-        fail(f"{database} is initialised already: 'muster token add' and 'muster secret add' make more.", FAILED)
+        fail(f"{shown(database)} is initialised already: 'muster token add' and 'muster secret add' make more.", FAILED)
     if as_json:
         print_json(made)
         return
-    click.echo(f"Database created: {database}\n")
+    click.echo(f"Database created: {shown(database)}\n")
     click.echo(f"Admin token    {made['admin_token']}")
     click.echo(f"Enrol secret   {made['enroll_secret']}\n")
     click.echo("They are not shown again. Next: muster serve")

@@ -28,7 +28,17 @@ def database_option(command: Decorated) -> Decorated:
     """``--database URL``."""
     return click.option(
         "--database", envvar="MUSTER_DATABASE", default="sqlite:///muster.db", show_default=True, show_envvar=True,
-        metavar="URL", help="Where everything is kept: sqlite:///PATH (four slashes for an absolute path).",
+        metavar="URL", help="Where everything is kept: sqlite:///PATH (four slashes for an absolute path) or"
+        " postgresql://ROLE:PASSWORD@HOST/NAME.",
+    )(command)  # fmt: skip
+
+
+def sql_database_option(command: Decorated) -> Decorated:
+    """``--sql-database URL``."""
+    return click.option(
+        "--sql-database", envvar="MUSTER_SQL_DATABASE", default=None, show_envvar=True, metavar="URL",
+        help="Postgres: the URL with which users' SQL is run, of a role that was granted nothing; it may lead to a"
+        " replica.  [default: a role that Muster makes]",
     )(command)  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from server.cli.options import (
     max_age_option,
     packs_option,
     run,
+    sql_database_option,
 )
 from server.worker import Keep
 
@@ -29,6 +30,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @database_option
+@sql_database_option
 @packs_option
 @max_age_option
 @key_file_option
@@ -39,6 +41,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tls-key", envvar="MUSTER_TLS_KEY", type=_FILE, show_envvar=True, help="Its private key, PEM.")
 def serve(
     database: str,
+    sql_database: str | None,
     packs: Path,
     max_age_days: int,
     key_file: Path | None,
@@ -66,6 +69,7 @@ def serve(
         max_age_days=max_age_days,
         key_file=key_file,
         keep=Keep(keep_rows_days, keep_events_days, keep_verdicts_days),
+        sql_database=sql_database,
     )
     try:
         run(serve_app(options, lambda address: click.echo(f"Muster listens on {address}")), _fastest_loop())

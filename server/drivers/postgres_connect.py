@@ -52,7 +52,13 @@ async def connect(url: str, *, create: bool = False, check: bool = False) -> asy
                 raise
             await _create_database(url)
             connection = await _open(url)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except ValueError:
+        # What asyncpg says of a URL that it cannot read may be a piece of the password.
+        raise NotReadyError(
+            "The Postgres database cannot be opened: its URL cannot be read. It is postgresql://ROLE:PASSWORD@HOST/NAME,"
+            " and in a password / is written %2F, @ %40, : %3A and % %25."
+        ) from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         hint = " Run 'muster init' with the same --database first." if _no_database(error) else ""
         raise NotReadyError(f"The Postgres database cannot be opened: {explained(error)}.{hint}") from error
     try:

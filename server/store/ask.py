@@ -23,4 +23,7 @@ class Asker(Protocol):
     """Runs one read-only statement of a user over the public tables, within limits of rows, time and memory."""
 
     async def ask(self, sql: str, *, limit: int, seconds: float) -> SqlAnswer:
-        """Run a statement. Raises ``SqlRefusedError``."""
+        """Run a statement.
+
+        Raises ``SqlRefusedError``; ``StoreError`` where the database, and not the statement, is what has to be mended.
+        """

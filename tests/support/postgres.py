@@ -18,6 +18,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from server.drivers.postgres_role import role_of
+
 BYTE_ORDER = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
 
 
@@ -77,8 +79,10 @@ async def new_database(options: str = BYTE_ORDER) -> str:
 
 
 async def drop_database(url: str) -> None:
-    """Drop a database that ``new_database`` made, whoever is connected to it."""
-    await run(f"DROP DATABASE IF EXISTS {urlsplit(url).path.lstrip('/')} WITH (FORCE)")
+    """Drop a database that ``new_database`` made, whoever is connected to it, and the role of its users' SQL."""
+    name = urlsplit(url).path.lstrip("/")
+    await run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await run(f"DROP ROLE IF EXISTS {role_of(name)}")
 
 
 def new_database_now(options: str = BYTE_ORDER) -> str:

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server.drivers.sqlite_ask import SqliteAsker
-from tests.support import recorded
+from server.app import opened_database
+from server.store.ask import SqlAnswer
+from tests.support import postgres, recorded
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 30
@@ -38,10 +39,15 @@ def muster(*arguments: str, cwd: Path | None = None, check: bool = True) -> subp
 
 def ask(database: str, statement: str) -> list[list[Any]]:
     """The rows of a statement, guarded as ``muster sql`` guards it."""
-    asker = SqliteAsker(Path(database.removeprefix("sqlite:///")))
-    answer = asyncio.run(asker.ask(statement, limit=100_000, seconds=30))
+    answer = asyncio.run(answer_to(database, statement, limit=100_000))
     assert answer.truncated is False
     return answer.rows
+
+
+async def answer_to(database: str, statement: str, limit: int = 10, seconds: float = 30) -> SqlAnswer:
+    """The answer to a statement of a user. Raises ``SqlRefusedError``."""
+    async with opened_database(database) as opened:
+        return await opened.asker.ask(statement, limit=limit, seconds=seconds)
 
 
 class Server:
@@ -201,9 +207,25 @@ def snapshot_line(name: str, unix_time: int, rows: list[dict[str, Any]]) -> dict
 
 
 @contextmanager
-def serving(directory: Path, *options: str) -> Iterator[tuple[Server, dict[str, str]]]:
-    """A fresh database and a server on it, stopped at the end; with what ``muster init`` printed."""
-    database = f"sqlite:///{directory / 't.db'}"
+def database_of(kind: str, directory: Path) -> Iterator[str]:
+    """The URL of a database that is not there yet, or is empty; kind is sqlite or postgres."""
+    if kind == "sqlite":
+        yield f"sqlite:///{directory / 't.db'}"
+        return
+    database = postgres.new_database_now()
+    try:
+        yield database
+    finally:
+        postgres.drop_database_now(database)
+
+
+@contextmanager
+def serving(directory: Path, *options: str, database: str = "") -> Iterator[tuple[Server, dict[str, str]]]:
+    """A fresh database and a server on it, stopped at the end; with what ``muster init`` printed.
+
+    It is a SQLite file in ``directory`` unless ``database`` is the URL of one that has no schema yet.
+    """
+    database = database or f"sqlite:///{directory / 't.db'}"
     made = json.loads(muster("init", "--database", database, "--json").stdout)
     server = Server(database, "--max-age-days", "36500", *options)
     try:
