@@ -75,7 +75,7 @@ def sqlite_path(url: str) -> Path:
 
 def shown(url: str) -> str:
     """A database's URL without its password, however it is written."""
-    url = re.sub(r"(?<=://)([^:@/]*):.*@", r"\1:***@", url)
+    url = re.sub(r"^((?:\w+:/+)?[^:@]*):.*@", r"\1:***@", url)
     return re.sub(r"(password=)[^&]*", r"\1***", url)
 
 

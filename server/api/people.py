@@ -94,6 +94,8 @@ async def listing(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     limit, offset = _number(request, "limit", PAGE, LARGEST_PAGE), _number(request, "offset", 0, 10**9)
     day = request.query.get("day", "")
+    if "\0" in day:
+        raise web.HTTPBadRequest(reason="day is YYYY-MM-DD")
     if name == "posture" and not day:
         raise web.HTTPBadRequest(reason="posture needs ?day=YYYY-MM-DD")
     values: tuple[object, ...] = (day,) if name == "posture" else ()
