@@ -31,7 +31,7 @@ OPTIONS = {
 
 def _entry(query: Query, interval: int, judged: bool) -> dict[str, object]:
     entry: dict[str, object] = {"query": query.sql, "interval": interval}
-    entry |= {"snapshot": True} if query.mode == "state" else {"removed": False}
+    entry |= {"snapshot": True} if query.mode != "events" else {"removed": False}
     return entry | {"startup_priority": 1} if judged else entry
 
 

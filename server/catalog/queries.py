@@ -23,7 +23,7 @@ from server.catalog.problems import Problem, did_you_mean
 from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.normalize.values import BIGINT, DOUBLE, TEXT
 
-MODES = ("state", "events")
+MODES = ("state", "latest", "events")
 _HEADER_KEYS = ("mode", "volatile", "columns")
 _FILE_NAME = re.compile(r"(?P<query>[a-z][a-z0-9_]*)(?:\.(?P<platform>[a-z]+))?\.sql")
 _HEADER_LINE = re.compile(r"--\s*(?P<key>[a-z_]+):\s*(?P<value>.*)")

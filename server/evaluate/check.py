@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.controls import PlatformRule
 from server.catalog.problems import Problem
+from server.catalog.queries import Query
 from server.evaluate.rules import RuleError, columns_read, compile_rule
 
 
@@ -28,8 +29,22 @@ def _check_rules(catalog: Catalog, loaded: LoadedControl) -> list[Problem]:
         except RuleError as error:
             problems.append(Problem(loaded.file, 1, f"{platform}: {error}", f"the query is {query.file}"))
             continue
-        problems += _check_minimised(catalog, loaded, platform, rule, columns_read(rule, kinds))
+        read = columns_read(rule, kinds)
+        problems += _check_minimised(catalog, loaded, platform, rule, read)
+        problems += [
+            Problem(loaded.file, 1, f"{platform}: {what}", f"the query is {query.file}")
+            for what in _without_a_past(query, read)
+        ]
     return problems
+
+
+def _without_a_past(query: Query, read: Set[str]) -> Iterator[str]:
+    """Why the rows of a query cannot tell what was true on a past day."""
+    if query.mode != "state":
+        yield f"mode of {query.name} is {query.mode}, which does not tell what was true on a past day"
+    for column in query.columns:
+        if column.volatile and column.name.lower() in read:
+            yield f"column {column.name!r} is volatile, so its past is not kept"
 
 
 def _check_minimised(

@@ -70,7 +70,7 @@ def typed_row(row: Mapping[str, Any], columns: Sequence[Column]) -> TypedRow:
         if value is not None and not volatile:
             identity.append(sql_name)
             identity.append(value)
-    misfit = orjson.dumps(misfits).decode() if misfits else None
+    misfit = orjson.dumps(misfits, option=orjson.OPT_SORT_KEYS).decode() if misfits else None
     if misfit:
         identity.append(misfit)
     return TypedRow(digest_of(orjson.dumps(identity)), tuple(values), misfit)

@@ -93,4 +93,4 @@ def _as_double(value: Any) -> float:
         raise MisfitError from error
     if not math.isfinite(number):
         raise MisfitError
-    return number
+    return number + 0.0  # minus zero is zero: not every database keeps its sign

@@ -15,10 +15,13 @@ from server.normalize.times import iso
 from server.store.coverage import INCOMPLETE, OK, Instant, note
 from server.store.driver import Transaction
 from server.store.intervals import Interval, Plan, plan
-from server.store.runs import Run, beyond_horizon, keep_run, runs_from
+from server.store.runs import Run, beyond_horizon, chain_start, keep_run, runs_from
 from server.store.tables import QueryTable
 from server.store.thinned import bounded, cut
-from server.store.timeline import Moment, moment
+from server.store.timeline import Moment, Said, moment
+
+_RUN = "+"
+"""Before the fingerprint of what a differential came to; sorts before every snapshot's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,12 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
     mark = answer.fingerprint or fingerprint(answer.added)
     when = await place.moment(tx, iso(answer.unix_time))
     loser = None
-    if when.known and when.known.status == OK:
-        if when.known.fingerprint == mark:
-            return None
+    known = _snapshot_at(when)
+    if known:
         # Which of two answers of one second came first cannot be told; the pick must not depend on arrival.
-        if when.known.fingerprint > mark:
-            return mark
-        loser = when.known.fingerprint
+        if (known.fingerprint, known.version) >= (mark, version):
+            return None if known.fingerprint == mark else mark
+        loser = None if known.fingerprint == mark else known.fingerprint
     unchanged = when.before == (OK, version, mark) and when.until is None and when.known is None
     if not unchanged:
         typed = [typed_row(row, place.table.columns) for row in answer.added]
@@ -89,7 +91,10 @@ async def apply_events(tx: Transaction, place: Place, answer: Answer, version: s
             for (_, n), row in bag_of(typed).items()
         ],
     )
-    await place.note(tx, Instant(at=at, status=OK, version=version), await place.moment(tx, at))
+    when = await place.moment(tx, at)
+    if when.known and when.known.status == OK:  # another piece of the run; see keep_run
+        version = min(version, when.known.version)
+    await place.note(tx, Instant(at=at, status=OK, version=version), when)
 
 
 async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str) -> str | None:
@@ -118,29 +123,45 @@ async def _told_already(tx: Transaction, place: Place, run: Run) -> bool:
 
 
 async def _replay_runs(tx: Transaction, place: Place, start: str) -> None:
-    """Apply the runs from an instant on again, each to what was true just before it, by a run or a snapshot."""
-    previous, runs = await runs_from(tx, place.device_no, place.table.name, start)
+    """Apply the runs from an instant on again, each to what was true just before it, by a run or a snapshot.
+
+    Where only the newest answer is kept, what was true before is that of the runs alone.
+    """
+    latest = place.table.mode == "latest"
+    begin = await chain_start(tx, place.device_no, place.table.name, start) if latest else start
+    previous, runs = await runs_from(tx, place.device_no, place.table.name, begin)
     complete = previous is not None and await _was_complete(tx, place, previous.at)
     state: Counter[str] = Counter()
     values: dict[str, TypedRow] = {}
     for position, current in enumerate(runs):
-        if position == 0 or runs[position - 1].at != current.at:
+        if not latest and (position == 0 or runs[position - 1].at != current.at):
             state = await _state_before(tx, place, current.at)
         values |= _apply(state, current, place.table)
         complete = current.whole or (complete and previous is not None and current.follows(previous))
         previous = current
         if position + 1 < len(runs) and runs[position + 1].at == current.at:
             continue
+        when = await place.moment(tx, current.at)
+        if _snapshot_at(when):  # it says all that was true at the instant
+            complete = True
+            continue
+        if current.at < start:
+            continue
         bag: dict[Identity, TypedRow | None] = {
             (digest, n): values.get(digest) for digest, count in state.items() for n in range(count)
         }
-        when = await place.moment(tx, current.at)
         await _become(tx, place, when, bag)
-        mark = digest_of(orjson.dumps(sorted(bag)))
+        mark = _RUN + digest_of(orjson.dumps(sorted(bag)))
         status = OK if complete else INCOMPLETE
         message = None if complete else "a run before this one is missing; the next counter 0 makes it whole again"
         instant = Instant(at=current.at, status=status, version=current.version, fingerprint=mark, message=message)
         await place.note(tx, instant, when)
+
+
+def _snapshot_at(when: Moment) -> Said | None:
+    """What is recorded of the instant, if it is a snapshot."""
+    known = when.known
+    return known if known and known.status == OK and not known.fingerprint.startswith(_RUN) else None
 
 
 def _apply(state: Counter[str], run: Run, table: QueryTable) -> dict[str, TypedRow]:
@@ -162,9 +183,11 @@ async def _become(tx: Transaction, place: Place, when: Moment, bag: Mapping[Iden
 
     A row without values takes those in the table.
     """
+    if place.table.mode == "latest" and when.until is not None:
+        return False
     change = plan(await _touching(tx, place, when), when.at, when.until, bag.keys())
     if change:
-        await _write(tx, place, when.at, change, bag)
+        await _write(tx, place, when, change, bag)
     refresh = place.table.refresh
     if refresh and when.until is None:
         positions = [n for n, column in enumerate(place.table.columns) if column.volatile]
@@ -188,10 +211,17 @@ async def _touching(tx: Transaction, place: Place, when: Moment) -> list[Interva
     return [Interval((digest, ordinal), start, end) for digest, ordinal, start, end in found]
 
 
-async def _write(tx: Transaction, place: Place, at: str, change: Plan, bag: Mapping[Identity, TypedRow | None]) -> None:
+async def _write(
+    tx: Transaction, place: Place, when: Moment, change: Plan, bag: Mapping[Identity, TypedRow | None]
+) -> None:
     table, device_no, seq = place.table, place.device_no, await tx.seq()
-    if change.close:
-        await tx.many(table.close, [(at, seq, device_no, *interval.identity) for interval in change.close])
+    # The volatile columns of a row true now are those of the newest answer, which a late one is not.
+    open_still = [(device_no, *i.identity) for i in change.insert if i.valid_to is None and when.until is not None]
+    moving = await tx.each(table.moving, open_still) if table.moving and open_still else []
+    if table.mode == "latest":
+        await tx.many(table.drop, [(device_no, *gone.identity) for gone in (*change.close, *change.supersede)])
+    elif change.close:
+        await tx.many(table.close, [(when.at, seq, device_no, *interval.identity) for interval in change.close])
     still = [interval for interval in change.supersede if interval.valid_to is None]
     ended = [interval for interval in change.supersede if interval.valid_to is not None]
     if still:
@@ -211,6 +241,9 @@ async def _write(tx: Transaction, place: Place, at: str, change: Plan, bag: Mapp
         await tx.many(table.insert, new)
     if copies:
         await tx.many(table.copy, copies)
+    if table.refresh and moving:
+        kept = zip(open_still, moving, strict=True)
+        await tx.many(table.refresh, [(*values, *row) for row, found in kept for values in found])
 
 
 async def _was_complete(tx: Transaction, place: Place, at: str) -> bool:

@@ -33,7 +33,8 @@ def gap_for(interval: int | None) -> int:
 class Instant:
     """A moment at which it became known how a query fared; ``basis`` is result or schedule.
 
-    ``approximate`` is 1 where what was around it had been thinned out before it became known.
+    ``fingerprint`` is that of the answer, or of the message of a failure; ``approximate`` is 1 where what was around it
+    had been thinned out before it became known.
     """
 
     at: str
@@ -50,12 +51,15 @@ async def note(
 ) -> bool:
     """Record an instant and keep the stretches true to it; False if it was known, just so, before.
 
-    ``known`` is what is recorded of the instant. Of two words for one instant an answer wins.
+    ``known`` is what is recorded of the instant. Of two words for one instant an answer wins; of two failures one is
+    picked, the same whichever came first.
     """
     key = (device_no, table)
-    if known == (instant.status, instant.version, instant.fingerprint):
+    word = (instant.status, instant.version, instant.fingerprint)
+    if known == word:
         return False
-    if known and known[0] in (OK, INCOMPLETE) and instant.status not in (OK, INCOMPLETE):
+    answered = instant.status in (OK, INCOMPLETE)
+    if known and not answered and (known[0] in (OK, INCOMPLETE) or _weight(*known) > _weight(*word)):
         return False
     await tx.run(
         "INSERT INTO muster_instants (device_no, table_name, at, status, version, fingerprint)"
@@ -69,7 +73,7 @@ async def note(
             "UPDATE muster_instants SET approximate = 1 WHERE device_no = ? AND table_name = ? AND at = ?",
             (*key, instant.at),
         )
-    if known and known[:2] == (instant.status, instant.version):
+    if known and known[:2] == word[:2] and (answered or known[2] == word[2]):
         return True
     newest = await tx.row(
         f"SELECT {STRETCH} FROM muster_coverage WHERE device_no = ? AND table_name = ? ORDER BY first_at DESC LIMIT 1",
@@ -85,6 +89,10 @@ async def note(
         stretch = Stretch(instant.at, instant.at, *said, instant.approximate)
         await insert_stretches(tx, [(*key, stretch)])
     return True
+
+
+def _weight(status: str, version: str, fingerprint: str) -> tuple[bool, str, str]:
+    return (status == ERROR, fingerprint, version)
 
 
 @dataclass(slots=True)

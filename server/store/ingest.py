@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 DAY = 86_400
 SCHEDULE_QUERY = "osquery_schedule"
+STOPPED = "osquery stopped the query at its watchdog's limits and does not run it for a day"
 
 _QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<message>.*)", re.DOTALL)
 
@@ -222,12 +223,7 @@ class Ingest:
             return
         for row in arrival.answer.added:
             if str(row.get("denylisted")) == "1" and isinstance(row.get("name"), str):
-                instant = Instant(
-                    at=arrival.at,
-                    status=DENYLISTED,
-                    basis="schedule",
-                    message="osquery stopped the query at its watchdog's limits and does not run it for a day",
-                )
+                instant = Instant(at=arrival.at, status=DENYLISTED, basis="schedule", message=STOPPED)
                 await self._note(tx, arrival.place.device_no, row["name"], instant, now, arrival.place.news)
 
     async def _keep_statuses(
@@ -250,7 +246,8 @@ class Ingest:
             rows.append((device.device_no, at, digest, ordinal, *values))
             failed = _QUERY_FAILED.fullmatch(line.message)
             if failed:
-                instant = Instant(at=at, status=ERROR, message=clean_text(failed["message"])[:SAMPLE_CHARS])
+                message = clean_text(failed["message"])[:SAMPLE_CHARS]
+                instant = Instant(at=at, status=ERROR, message=message, fingerprint=digest_of(message.encode()))
                 await self._note(tx, device.device_no, failed["name"], instant, now, news)
         if rows:
             await tx.many(

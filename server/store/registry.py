@@ -101,6 +101,9 @@ class Registry:
                 [(int(c.volatile), table.name, c.name, int(c.volatile)) for c in columns],
             )
             self.forget()
+            shown = {column.name: column.volatile for column in table.columns}
+            if any(shown.get(column.name, column.volatile) != column.volatile for column in columns):
+                await self._show_anew(tx, query)
         await self._index_taken(tx)
         return retyped
 
@@ -143,6 +146,13 @@ class Registry:
             if table.mode != "events":
                 await tx.run(table.create_taken_index())
         await tx.run("INSERT INTO muster_meta (key, value) VALUES ('taken_indexed', '1')")
+
+    async def _show_anew(self, tx: Transaction, query: str) -> None:
+        """Make the views of a query again: they show the past of a column only if it is not volatile."""
+        table = (await self.all(tx))[query]
+        for statement in (*table.drop_views(), *table.create_views()):
+            await tx.run(statement)
+        await changed(tx)
 
     async def _create(self, tx: Transaction, query: str, tables: dict[str, QueryTable], now: float) -> QueryTable:
         shipped = self._shipped.get(query)

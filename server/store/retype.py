@@ -249,6 +249,6 @@ def _converted(old: Value, kept: Value, misfit: str | None, name: str, kind: str
             value = fit(misfits.get(name, old), kind)
         except MisfitError:
             misfits.setdefault(name, fit(old, TEXT))
-            return None, orjson.dumps(misfits).decode()
+            return None, orjson.dumps(misfits, option=orjson.OPT_SORT_KEYS).decode()
     misfits.pop(name, None)
-    return value, (orjson.dumps(misfits).decode() if misfits else None)
+    return value, (orjson.dumps(misfits, option=orjson.OPT_SORT_KEYS).decode() if misfits else None)

@@ -49,6 +49,7 @@ class _Changes:
     """What is to be written to one table."""
 
     close: list[tuple[object, ...]] = field(default_factory=list)
+    drop: list[tuple[object, ...]] = field(default_factory=list)
     insert: list[tuple[object, ...]] = field(default_factory=list)
     refresh: list[tuple[object, ...]] = field(default_factory=list)
 
@@ -72,7 +73,8 @@ async def follow(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Arrival]:
         if known is None or known[1:4] != (OK, arrival.version, arrival.mark):
             changed.setdefault(arrival.place.table.name, []).append(arrival)
     for group in changed.values():
-        await _change(tx, group[0].place.table, group)
+        # An answer of the round may have widened the table: the last one saw it with every column.
+        await _change(tx, group[-1].place.table, group)
     await _cover(tx, following)
     done = set(map(id, following))
     return [arrival for arrival in arrivals if id(arrival) not in done]
@@ -88,13 +90,19 @@ async def _change(tx: Transaction, table: QueryTable, arrivals: Sequence[Arrival
         known: set[tuple[str, int]] = {(digest, ordinal) for digest, ordinal in rows}
         device_no, at = arrival.place.device_no, arrival.at
         bag = bag_of([typed_row(row, table.columns) for row in arrival.answer.added])
-        changes.close += [(at, seq, device_no, digest, ordinal) for digest, ordinal in known - bag.keys()]
+        gone = known - bag.keys()
+        if table.mode == "latest":
+            changes.drop += [(device_no, *identity) for identity in gone]
+        else:
+            changes.close += [(at, seq, device_no, *identity) for identity in gone]
         for (digest, ordinal), row in bag.items():
             if (digest, ordinal) not in known:
                 values = (device_no, digest, ordinal, at, None, seq, None, row.misfit, *row.values)
                 changes.insert.append(values)
             elif volatile:
                 changes.refresh.append((*(row.values[position] for position in volatile), device_no, digest, ordinal))
+    if changes.drop:
+        await tx.many(table.drop, changes.drop)
     if changes.close:
         await tx.many(table.close, changes.close)
     if changes.insert:

@@ -65,6 +65,7 @@ class QueryTable:
                 " (device_no, muster_digest, muster_ordinal)"
                 " WHERE valid_to IS NULL AND muster_superseded_seq IS NULL"
             )
+        if self.mode == "state":
             yield (
                 f"CREATE INDEX {quoted(internal_name('closed', self.name))} ON {self.rows_name}"
                 " (device_no, valid_to) WHERE valid_to IS NOT NULL"
@@ -94,16 +95,34 @@ class QueryTable:
     def create_views(self) -> Iterator[str]:
         """The two public names of the query."""
         now = "" if self.mode == "events" else " AND r.valid_to IS NULL"
-        yield f"CREATE VIEW {quoted(self.name)} AS {self._select('')}{now}"
-        history = ", r.valid_from, r.valid_to"
-        yield f"CREATE VIEW {quoted(f'{self.name}_history')} AS {self._select(history)}"
-
-    def _select(self, more: str) -> str:
         own = "".join(f", r.{quoted(c.sql_name)}" for c in self.columns)
+        yield f"CREATE VIEW {quoted(self.name)} AS {self._select(own)}{now}"
+        yield f"CREATE VIEW {quoted(f'{self.name}_history')} AS {self._select(self._history())}"
+
+    def _history(self) -> str:
+        """The columns of a row with its interval."""
+        if self.mode == "latest":
+            own = "".join(f", r.{quoted(c.sql_name)}" for c in self.columns)
+            # An answer that repeats the last one writes no row, so its instant is not with the rows.
+            newest = (
+                f"(SELECT MAX(c.last_at) FROM muster_coverage c WHERE c.device_no = r.device_no AND c.table_name ="
+                f" '{self.name}' AND c.status IN ('ok', 'incomplete'))"
+            )
+            return f"{own}, {newest} AS valid_from, r.valid_to"
+        # What a volatile column held is known of the newest answer only.
+        own = "".join(
+            f", CASE WHEN r.valid_to IS NULL THEN r.{quoted(c.sql_name)} END AS {quoted(c.sql_name)}"
+            if c.volatile and self.mode == "state"
+            else f", r.{quoted(c.sql_name)}"
+            for c in self.columns
+        )
+        return f"{own}, r.valid_from, r.valid_to"
+
+    def _select(self, own: str) -> str:
         # A query's own hostname column keeps its name; it is the device's as the device saw it.
         hostname = "" if any(c.sql_name == "hostname" for c in self.columns) else ", d.hostname"
         return (
-            f"SELECT d.device_id{hostname}{own}{more}, r._misfit FROM {self.rows_name} r"
+            f"SELECT d.device_id{hostname}{own}, r._misfit FROM {self.rows_name} r"
             " JOIN muster_devices d ON d.device_no = r.device_no WHERE r.muster_superseded_seq IS NULL"
         )
 
@@ -165,6 +184,14 @@ class QueryTable:
         )
 
     @cached_property
+    def drop(self) -> str:
+        """Delete an open row, of a table that keeps the newest answer only. Parameters: device_no, digest, ordinal."""
+        return (
+            f"DELETE FROM {self.rows_name} WHERE device_no = ? AND muster_digest = ? AND muster_ordinal = ?"
+            " AND valid_to IS NULL AND muster_superseded_seq IS NULL"
+        )
+
+    @cached_property
     def supersede_open(self) -> str:
         """Take back an open row. Parameters: seq, device_no, digest, ordinal, valid_from."""
         return (
@@ -179,6 +206,17 @@ class QueryTable:
             f"UPDATE {self.rows_name} SET muster_superseded_seq = ? WHERE device_no = ? AND muster_digest = ?"
             " AND muster_ordinal = ? AND valid_from = ? AND valid_to = ? AND valid_to IS NOT NULL"
             " AND muster_superseded_seq IS NULL"
+        )
+
+    @cached_property
+    def moving(self) -> str | None:
+        """The volatile columns of an open row. Parameters: device_no, digest, ordinal."""
+        volatile = ", ".join(quoted(c.sql_name) for c in self.columns if c.volatile)
+        if not volatile:
+            return None
+        return (
+            f"SELECT {volatile} FROM {self.rows_name} WHERE device_no = ? AND muster_digest = ?"
+            " AND muster_ordinal = ? AND valid_to IS NULL AND muster_superseded_seq IS NULL"
         )
 
     @cached_property

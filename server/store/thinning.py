@@ -12,6 +12,7 @@ from functools import partial
 from server.store.deletions import DEVICES_A_STEP, STEP, step
 from server.store.driver import Driver, Transaction
 from server.store.registry import Registry
+from server.store.runs import chain_start
 from server.store.tables import QueryTable
 
 REORDER_DAYS = 14
@@ -88,12 +89,15 @@ async def _changes(tx: Transaction, table: QueryTable, device_no: int) -> set[st
 
 
 async def _drop_runs(tx: Transaction, device_no: int, before: str) -> int:
-    """Drop the runs of differentials but the newest before an instant, which the next one is held against."""
+    """Drop the runs of differentials but the newest before an instant, which the next one is held against.
+
+    Where only the newest answer is kept there are no intervals to go on from: the runs since the last whole one stay.
+    """
     dropped = 0
     mine = "device_no = ? AND table_name = ?"
-    for (table,) in await tx.rows(
-        "SELECT table_name FROM muster_runs_received WHERE device_no = ? AND at < ?"
-        " GROUP BY table_name HAVING MIN(at) < MAX(at)",
+    for table, mode in await tx.rows(
+        "SELECT r.table_name, q.mode FROM muster_runs_received r JOIN muster_queries q ON q.table_name = r.table_name"
+        " WHERE r.device_no = ? AND r.at < ? GROUP BY r.table_name, q.mode HAVING MIN(r.at) < MAX(r.at)",
         (device_no, before),
     ):
         old = await tx.rows(
@@ -101,9 +105,13 @@ async def _drop_runs(tx: Transaction, device_no: int, before: str) -> int:
             (device_no, table, before, STEP),
         )
         horizon = old[-1][0]
+        if mode == "latest":
+            horizon = await chain_start(tx, device_no, table, horizon)
         dropped += await tx.run(
             f"DELETE FROM muster_runs_received WHERE {mine} AND at < ?", (device_no, table, horizon)
         )
+        if mode == "latest":
+            continue
         await tx.run(
             f"UPDATE muster_runs_received SET horizon = 1 WHERE {mine} AND at = ?", (device_no, table, horizon)
         )

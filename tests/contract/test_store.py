@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from server.store.devices import Device
 from server.store.ingest import Ingested
 from server.store.store import Store
 from server.wire.log import parse_log
 from tests.support.server import snapshot_line
-from tests.support.stores import add_device, contents, open_store, rows
+from tests.support.stores import add_device, open_store, rows
 
 T0 = 1_790_000_000
 
@@ -275,67 +272,19 @@ async def test_work_that_fails_undoes_itself_alone(tmp_path: Path) -> None:
         assert await rows(store, "SELECT COUNT(*) FROM devices, people, more") == [(1,)]
 
 
-async def name_device(store: Store, device: Device, device_id: str) -> None:
-    values = (device_id, device.device_no)
-    await store.write(lambda tx: tx.run("UPDATE muster_devices SET device_id = ? WHERE device_no = ?", values))
-
-
-BAGS = st.lists(st.sampled_from("abcd"), max_size=4)
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Lines of snapshots and of whole differential streams, each instant used once per query."""
-    lines: list[dict[str, Any]] = []
-    for at, bag in draw(st.dictionaries(st.integers(0, 40), BAGS, max_size=5)).items():
-        lines.append(snapshot_line("people", T0 + at, [{"who": who} for who in bag]))
-    state: list[str] = []
-    counter, epoch = -1, 0
-    for at in sorted(draw(st.sets(st.integers(0, 40), max_size=5))):
-        bag = sorted(draw(BAGS))
-        if counter >= 0 and draw(st.integers(0, 4)) == 0:
-            counter, epoch, state = -1, epoch + 1, []
-        removed = [who for who in set(state) for _ in range(max(0, state.count(who) - bag.count(who)))]
-        added = [who for who in set(bag) for _ in range(max(0, bag.count(who) - state.count(who)))]
-        counter, state = counter + 1, bag
-        if draw(st.booleans()):
-            parts = [event("files", T0 + at, counter, "added", {"f": f}, epoch) for f in sorted(set(added))]
-            parts += [event("files", T0 + at, counter, "removed", {"f": f}, epoch) for f in sorted(set(removed))]
-            state = sorted(set(state))
-            lines += parts
-        else:
-            lines.append(run("files", T0 + at, counter, [{"f": f} for f in added], [{"f": f} for f in removed], epoch))
-    # A foreign agent moves over: its runs and our snapshots come under one name.
-    between = {line["unixTime"] for line in lines if line["name"] == "files"}
-    for at in draw(st.sets(st.integers(0, 40), max_size=3)):
-        if T0 + at not in between:
-            lines.append(snapshot_line("files", T0 + at, [{"f": f} for f in draw(BAGS)]))
-    return lines
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(history=histories(), seed=st.integers(0, 2**32), data=st.data())
-async def test_any_split_order_and_replay_ends_in_the_same_database(
-    tmp_path_factory: pytest.TempPathFactory, history: list[dict[str, Any]], seed: int, data: st.DataObject
-) -> None:
-    shuffle = random.Random(seed)
-    dumps = []
-    for attempt in range(2):
-        async with open_store(tmp_path_factory.mktemp("store"), clock=lambda: T0 + 3000.0) as store:
-            device = await add_device(store, "a")
-            await name_device(store, device, "same")
-            lines = list(history)
-            if attempt:
-                lines += shuffle.sample(lines, len(lines) // 2)
-                shuffle.shuffle(lines)
-                while lines:
-                    size = shuffle.randint(1, 4)
-                    # Equal lines of one row each in one body are two rows, not a repetition.
-                    body = [line for n, line in enumerate(lines[:size]) if line not in lines[:n]]
-                    await send(store, device, *body)
-                    lines = lines[size:]
-            else:
-                await send(store, device, *lines)
-            dumps.append(await contents(store))
-    for name in dumps[0]:
-        assert dumps[0][name] == dumps[1][name], name
+async def test_bodies_stored_together_may_each_bring_a_column(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        devices = [await add_device(store, name) for name in "abcd"]
+        await asyncio.gather(
+            *(
+                send(store, device, snapshot_line("odd", T0, [{"always": "x", f"only_{n}": str(n)}]))
+                for n, device in enumerate(devices)
+            )
+        )
+        found = await rows(store, "SELECT hostname, only_0, only_1, only_2, only_3 FROM odd ORDER BY 1")
+        assert found == [
+            ("a", "0", None, None, None),
+            ("b", None, "1", None, None),
+            ("c", None, None, "2", None),
+            ("d", None, None, None, "3"),
+        ]

@@ -108,6 +108,20 @@ async def test_a_bad_control(packs: Path, old: str, new: str, what: str) -> None
     assert what in said
 
 
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [
+        ("mode: latest", "mode of users is latest"),
+        ("mode: events", "mode of users is events"),
+        ("volatile: uid", "column 'uid' is volatile"),
+    ],
+)
+async def test_a_rule_about_what_has_no_past(packs: Path, header: str, what: str) -> None:
+    path = packs / "queries" / "users.sql"
+    path.write_text(path.read_text().replace("SELECT", f"-- {header}\nSELECT", 1))
+    assert what in await problems(packs)
+
+
 async def test_the_line_is_the_right_one(packs: Path) -> None:
     path = packs / CONTROL
     lines = path.read_text().splitlines()

@@ -32,14 +32,23 @@ _urls: dict[Path, str] = {}
 
 
 @contextmanager
-def on(kind: str) -> Iterator[None]:
-    """Let ``open_store`` open databases of this kind: sqlite or postgres."""
+def opening(kind: str) -> Iterator[None]:
+    """Let ``open_store`` open databases of this kind for a while, within ``on``, which drops them."""
     global _kind
     before, _kind = _kind, kind
     try:
         yield
     finally:
         _kind = before
+
+
+@contextmanager
+def on(kind: str) -> Iterator[None]:
+    """Let ``open_store`` open databases of this kind: sqlite or postgres."""
+    try:
+        with opening(kind):
+            yield
+    finally:
         while _urls:
             postgres.drop_database_now(_urls.popitem()[1])
 
