@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
 
-from server.normalize.values import TEXT, MisfitError, Value, fit
+from server.normalize.values import BIGINT, TEXT, MisfitError, Value, fit
 
 Identity = tuple[str, int]
 """What tells a row from every other of the same device and query: its digest, and its place among equal rows."""
@@ -33,9 +33,13 @@ class TypedRow(NamedTuple):
     misfit: str | None
 
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
 def digest_of(data: bytes) -> str:
     """Twenty characters that stand for ``data`` (120 bits of BLAKE2b)."""
-    return b64encode(blake2b(data, digest_size=15).digest(), b"-_").decode("ascii")
+    text = b2a_base64(blake2b(data, digest_size=15).digest(), newline=False)
+    return text.translate(_URL_SAFE).decode("ascii")
 
 
 def fingerprint(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -58,8 +62,11 @@ def typed_row(row: Mapping[str, Any], columns: Sequence[Column]) -> TypedRow:
     for name, sql_name, kind, volatile in columns:
         sent = row.get(name)
         value: Value
+        # The first two are nearly every value there is.
         if kind == TEXT and type(sent) is str and sent.isascii() and "\x00" not in sent:
-            value = sent  # nearly every value there is
+            value = sent
+        elif kind == BIGINT and type(sent) is str and len(sent) < 19 and sent.isdecimal() and sent.isascii():
+            value = int(sent)
         else:
             try:
                 value = fit(sent, kind)
