@@ -33,7 +33,7 @@ from server.store.thinning import REORDER_DAYS, thin
 log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 15
-PROVISIONAL_SECONDS = 60
+PROVISIONAL_SECONDS = 45
 KEEP_SECONDS = 600
 """How often it is looked whether the day's deleting is done and whether an erasure has to be gone on with."""
 LEADER = "leader"
