@@ -1,0 +1,48 @@
+"""The limits over HTTP: handlers that do nothing but answer, on aiohttp and uvloop as the server is.
+
+``python -m tests.bench.bare FILE [CERT KEY]`` prints its port; FILE holds the bytes ``/fixed`` answers with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from pathlib import Path
+
+import orjson
+import uvloop
+from aiohttp import web
+
+
+async def _parsed(request: web.Request) -> web.Response:
+    orjson.loads(await request.read())
+    return web.Response(body=b"{}", content_type="application/json")
+
+
+async def _serve(fixed: bytes, context: ssl.SSLContext | None) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=fixed, content_type="application/json")
+
+    app = web.Application(client_max_size=2**26)
+    app.add_routes([web.post("/parsed", _parsed), web.post("/fixed", answer)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    sys.stdout.write(f"{runner.addresses[0][1]}\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Serve until killed."""
+    fixed, *tls = sys.argv[1:]
+    context = None
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+    uvloop.run(_serve(Path(fixed).read_bytes(), context))
+
+
+if __name__ == "__main__":
+    main()
