@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo serve test test-all lint bench clean
+.PHONY: demo serve test test-all lint bench bench-load clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3"; exit 1; }
@@ -28,6 +28,12 @@ lint: $(READY)  ## what the tests check of the code itself, mended where it can 
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(READY)  ## what the work costs beside its limits; writes docs/benchmarks.md
+	$(BIN)/python -m tests.bench
+
+bench-load: $(READY)  ## 10,000 simulated devices for five minutes on each database
+	$(BIN)/python -m tests.bench --load
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -1,6 +1,6 @@
 """The limits over HTTP: handlers that do nothing but answer, on aiohttp and uvloop as the server is.
 
-``python -m tests.bench.bare FILE [CERT KEY]`` prints its port; FILE holds the bytes ``/fixed`` answers with.
+``python -m tests.bench.bare DIR [CERT KEY]`` prints its port; ``/fixed/NAME`` answers with the bytes of a file there.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import orjson
@@ -20,12 +21,17 @@ async def _parsed(request: web.Request) -> web.Response:
     return web.Response(body=b"{}", content_type="application/json")
 
 
-async def _serve(fixed: bytes, context: ssl.SSLContext | None) -> None:
+def _fixed(body: bytes) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_request: web.Request) -> web.Response:
-        return web.Response(body=fixed, content_type="application/json")
+        return web.Response(body=body, content_type="application/json")
 
+    return answer
+
+
+async def _serve(directory: Path, context: ssl.SSLContext | None) -> None:
     app = web.Application(client_max_size=2**26)
-    app.add_routes([web.post("/parsed", _parsed), web.post("/fixed", answer)])
+    app.add_routes([web.post("/parsed", _parsed)])
+    app.add_routes([web.post(f"/fixed/{path.name}", _fixed(path.read_bytes())) for path in directory.iterdir()])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
@@ -36,12 +42,12 @@ async def _serve(fixed: bytes, context: ssl.SSLContext | None) -> None:
 
 def main() -> None:
     """Serve until killed."""
-    fixed, *tls = sys.argv[1:]
+    directory, *tls = sys.argv[1:]
     context = None
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*tls)
-    uvloop.run(_serve(Path(fixed).read_bytes(), context))
+    uvloop.run(_serve(Path(directory), context))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Requests as osqueryd sends them, made before the clock starts. Bodies are not compressed: gzip is the client's work."""
+"""Requests as osqueryd sends them, made before the clock starts, but for gzip: bodies are not compressed."""
 
 from __future__ import annotations
 

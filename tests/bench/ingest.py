@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from server.normalize.names import scheduled_name
@@ -12,9 +11,9 @@ from server.normalize.rows import bag_of, typed_row
 from server.normalize.times import iso
 from server.store.store import Store
 from server.store.tables import QueryTable
+from tests.bench.bare_rows import bare_rows
 from tests.bench.bodies import PREFIX, accounts, log_body, request
-from tests.bench.client import Load, send
-from tests.bench.measure import Aim, Line, paired
+from tests.bench.measure import Aim, Line, Sample, paired
 from tests.bench.places import Place, enrolled, fresh
 from tests.bench.scale import Scale
 from tests.bench.servers import bare_serving, muster_serving
@@ -22,88 +21,89 @@ from tests.bench.servers import bare_serving, muster_serving
 QUERY = "users"
 ROWS_NEW, ROWS_SAME = 50, 200
 CONNECTIONS = 64
-"""As many as may share a commit on SQLite; a real fleet has more requests under way than that."""
+"""As many as may share a commit. A large fleet has more requests under way than that."""
 
 
 def new_rows(kind: str, scale: Scale) -> Iterator[Line]:
     """First answers of ``ROWS_NEW`` rows, each from a device of its own, against the same rows written bare."""
-    bodies = scale.of(1500)
-    rounds = scale.rounds
+    bodies, rounds = scale.of(1000), scale.rounds
     with fresh(kind) as place:
         keys = enrolled(place, bodies * (rounds + 1))
         table, name = place.with_store(_table), place.with_store(_scheduled)
         now = int(time.time())
+        bare = bare_rows(place, table)
         with muster_serving(place.url) as server:
             commits = _Commits(place, table)
-            bare = BareRows(place, table)
 
-            def value(turn: int) -> float:
+            def value(turn: int) -> Sample:
                 share = keys[(turn + 1) * bodies : (turn + 2) * bodies]
                 requests = [
                     request(f"{PREFIX}log", log_body(key, name, now, accounts(number, ROWS_NEW)))
                     for number, key in enumerate(share)
                 ]
-                sent = send(Load(port=server.port, requests=requests, answer=b"{}", connections=CONNECTIONS))
+                taken = server.load(requests, b"{}", CONNECTIONS, units=ROWS_NEW)
                 commits.note(bodies)
-                return sent.rate * ROWS_NEW
+                return taken
 
-            def limit(turn: int) -> float:
-                return bare.write(turn + 1, bodies, now, commits.bodies_a_commit)
+            def limit(turn: int) -> Sample:
+                rows = [
+                    row
+                    for number in range(bodies)
+                    for row in _ready(table, (turn + 1) * bodies + number, accounts(number, ROWS_NEW), now)
+                ]
+                size = max(1, round(commits.bodies_a_commit)) * ROWS_NEW
+                return bare.write([rows[start : start + size] for start in range(0, len(rows), size)])
 
             taken = paired(rounds, value, limit)
             bare.close()
+    facts = {"bodies": bodies, "rows_a_body": ROWS_NEW, "bodies_a_commit": round(commits.bodies_a_commit, 1)}
     yield Line(
-        name="new rows through HTTP",
+        name="new result rows through HTTP",
         database=kind,
         value=taken.value,
         unit="rows/s",
         limit=taken.limit,
         ratio=taken.ratio,
         aim=Aim(at_least=0.40),
-        facts={
-            "spread": taken.spread,
-            "rounds": rounds,
-            "bodies": bodies,
-            "rows_a_body": ROWS_NEW,
-            "rows_a_commit": round(commits.bodies_a_commit * ROWS_NEW),
-            "connections": CONNECTIONS,
-        },
+        facts={**facts, "connections": CONNECTIONS, **taken.facts()},
     )
 
 
 def unchanged_snapshots(kind: str, scale: Scale) -> Iterator[Line]:
     """Snapshots of ``ROWS_SAME`` rows that are what their device said before, against a handler that only parses."""
-    count, rounds = scale.of(2000), scale.rounds
-    with fresh(kind) as place, bare_serving(place.directory) as bare_port:
+    count, rounds = scale.of(1500), scale.rounds
+    with fresh(kind) as place, bare_serving(place.directory) as bare:
         keys = enrolled(place, scale.of(200))
         table, name = place.with_store(_table), place.with_store(_scheduled)
-        now = int(time.time()) - 60 * (rounds + 3) * count // len(keys)
+        now = int(time.time()) - 60 * (rounds + 3) * (count // len(keys) + 1)
         rows = [accounts(number, ROWS_SAME) for number in range(len(keys))]
 
-        def bodies(start: int, many: int) -> list[bytes]:
+        def requests(path: str, start: int, many: int) -> list[bytes]:
             """Every device in turn, a minute after the last time it spoke."""
             return [
-                log_body(keys[n % len(keys)], name, now + n // len(keys) * 60, rows[n % len(keys)])
+                request(path, log_body(keys[n % len(keys)], name, now + n // len(keys) * 60, rows[n % len(keys)]))
                 for n in range(start, start + many)
             ]
 
+        def written() -> list[Any]:
+            """How many rows there are, and the last commit that touched any."""
+            return place.ask(
+                f"SELECT COUNT(*), MAX(opened_seq), MAX(closed_seq), MAX(muster_superseded_seq) FROM {table.rows_name}"
+            )
+
         with muster_serving(place.url) as server:
-            said = len(keys)
-            first = [request(f"{PREFIX}log", body) for body in bodies(0, said)]
-            send(Load(port=server.port, requests=first, answer=b"{}", connections=CONNECTIONS))
-            before = place.ask(f"SELECT COUNT(*), MAX(opened_seq) FROM {table.rows_name}")
-
-            def value(turn: int) -> float:
-                requests = [request(f"{PREFIX}log", body) for body in bodies(said + (turn + 1) * count, count)]
-                return send(Load(port=server.port, requests=requests, answer=b"{}", connections=CONNECTIONS)).rate
-
-            def limit(turn: int) -> float:
-                requests = [request("/parsed", body) for body in bodies(said + (turn + 1) * count, count)]
-                return send(Load(port=bare_port, requests=requests, answer=b"{}", connections=CONNECTIONS)).rate
-
-            taken = paired(rounds, value, limit)
-            after = place.ask(f"SELECT COUNT(*), MAX(opened_seq) FROM {table.rows_name}")
-    assert before[0] == said * ROWS_SAME, "the first snapshots were not stored"
+            server.load(requests(f"{PREFIX}log", 0, len(keys)), b"{}", CONNECTIONS)
+            before = written()
+            taken = paired(
+                rounds,
+                lambda turn: server.load(
+                    requests(f"{PREFIX}log", len(keys) + (turn + 1) * count, count), b"{}", CONNECTIONS
+                ),
+                lambda turn: bare.load(requests("/parsed", len(keys) + (turn + 1) * count, count), b"{}", CONNECTIONS),
+            )
+            after = written()
+    assert before[0] == len(keys) * ROWS_SAME, "the first snapshots were not stored"
+    facts = {"bodies": count, "rows_a_body": ROWS_SAME, "connections": CONNECTIONS, "no_row_written": after == before}
     yield Line(
         name="unchanged snapshots through HTTP",
         database=kind,
@@ -112,14 +112,7 @@ def unchanged_snapshots(kind: str, scale: Scale) -> Iterator[Line]:
         limit=taken.limit,
         ratio=taken.ratio,
         aim=Aim(at_least=0.50),
-        facts={
-            "spread": taken.spread,
-            "rounds": rounds,
-            "bodies": count,
-            "rows_a_body": ROWS_SAME,
-            "connections": CONNECTIONS,
-            "result_rows_written": 0 if after == before else after[0] - before[0] or "some were rewritten",
-        },
+        facts={**facts, **taken.facts()},
     )
 
 
@@ -147,40 +140,9 @@ class _Commits:
         self._before = now
 
 
-class BareRows:
-    """The same rows into the same table with its indexes, by one connection with the server's durability."""
-
-    def __init__(self, place: Place, table: QueryTable) -> None:
-        self._table = table
-        self._connection = sqlite3.connect(place.directory / "bare.db", isolation_level=None)
-        for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536"):
-            self._connection.execute(statement)
-        for statement in table.create():
-            if "VIEW" not in statement:
-                self._connection.execute(statement)
-
-    def write(self, turn: int, bodies: int, now: int, bodies_a_commit: float) -> float:
-        """Write the rows of a turn, as many a commit as the server did; returns rows a second."""
-        rows = [
-            row for device in range(bodies) for row in _ready(self._table, turn * bodies + device, device, now)
-        ]
-        size = max(1, round(bodies_a_commit)) * ROWS_NEW
-        groups = [rows[start : start + size] for start in range(0, len(rows), size)]
-        began = time.perf_counter()
-        for group in groups:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(self._table.insert, group)
-            self._connection.execute("COMMIT")
-        return len(rows) / (time.perf_counter() - began)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-
-def _ready(table: QueryTable, device_no: int, device: int, now: int) -> Sequence[tuple[Any, ...]]:
+def _ready(table: QueryTable, device_no: int, rows: list[dict[str, str]], now: int) -> list[tuple[Any, ...]]:
     """A device's rows as the store writes them."""
-    typed = [typed_row(row, table.columns) for row in accounts(device, ROWS_NEW)]
+    typed = [typed_row(row, table.columns) for row in rows]
     return [
         (device_no, bagged.row.digest, bagged.ordinal, iso(now), None, now, None, None, *bagged.row.values)
         for bagged in bag_of(typed)

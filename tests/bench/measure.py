@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,36 +58,60 @@ class Line:
         }
 
 
+class Sample(NamedTuple):
+    """One measurement: units a second, and microseconds of processor time a unit where that can be told."""
+
+    rate: float
+    cpu: float | None = None
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """The processor time a process has used; None where the system does not tell."""
+    try:
+        threads = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    except OSError:
+        return None
+    return sum(int(thread.split()[0]) for thread in threads) / 1e9 if threads else None
+
+
 @dataclass(frozen=True, slots=True)
 class Paired:
     """Values and limits that were measured in turns."""
 
-    values: list[float]
-    limits: list[float]
+    values: list[Sample]
+    limits: list[Sample]
 
     @property
     def value(self) -> float:
         """The median of the values."""
-        return median(self.values)
+        return median(sample.rate for sample in self.values)
 
     @property
     def limit(self) -> float:
         """The median of the limits."""
-        return median(self.limits)
+        return median(sample.rate for sample in self.limits)
 
     @property
     def ratio(self) -> float:
         """How the two medians compare."""
         return self.value / self.limit
 
-    @property
-    def spread(self) -> list[float]:
-        """The least and the greatest ratio of two neighbours: how far the machine's mood goes."""
-        ratios = [value / limit for value, limit in zip(self.values, self.limits, strict=True)]
-        return [round(min(ratios), 3), round(max(ratios), 3)]
+    def facts(self) -> dict[str, Any]:
+        """How far the machine's mood went, and what both cost in processor time, which other work disturbs less."""
+        ratios = [value.rate / limit.rate for value, limit in zip(self.values, self.limits, strict=True)]
+        found: dict[str, Any] = {"rounds": len(ratios), "ratios": [round(min(ratios), 3), round(max(ratios), 3)]}
+        cost, least = _median_cpu(self.values), _median_cpu(self.limits)
+        if cost and least:
+            found |= {"cpu_us": round(cost, 2), "limit_cpu_us": round(least, 2), "cpu_ratio": round(least / cost, 3)}
+        return found
 
 
-def paired(rounds: int, value: Callable[[int], float], limit: Callable[[int], float]) -> Paired:
+def _median_cpu(samples: list[Sample]) -> float | None:
+    known = [sample.cpu for sample in samples if sample.cpu is not None]
+    return median(known) if known else None
+
+
+def paired(rounds: int, value: Callable[[int], Sample], limit: Callable[[int], Sample]) -> Paired:
     """Measure both in turns, each first every other time; both are called with -1 before, to warm up."""
     value(-1)
     limit(-1)

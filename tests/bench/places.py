@@ -1,69 +1,102 @@
-"""Databases to measure on: made anew for each benchmark, on the disk the checkout is on."""
+"""Databases to measure on, made anew for each benchmark on the disk the checkout is on."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from server.app import opened_store, shipped_packs
 from server.cli.database import make_database
 from server.normalize.devices import DeviceFacts
 from server.store import devices
+from server.store.devices import Device
 from server.store.driver import Transaction
 from server.store.store import Store
+from tests.support import postgres
 from tests.support.server import ROOT
 
 Result = TypeVar("Result")
 
 SCRATCH = ROOT / "build"
 """Not /tmp, which is memory on many machines: a commit there costs nothing."""
+KINDS = ("sqlite", "postgres")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A database with nothing in it yet, and a folder beside it that goes with it."""
+    """An initialised database with nothing in it yet, and a folder that goes with it."""
 
     kind: str
     url: str
     directory: Path
+    packs: Path
+    admin_token: str
+    enroll_secret: str
 
-    def with_store(self, work: Callable[[Store], Awaitable[Result]], packs: Path | None = None) -> Result:
+    def with_store(self, work: Callable[[Store], Awaitable[Result]]) -> Result:
         """Do something with a store of this process, while no server is at the database."""
 
         async def run() -> Result:
-            async with opened_store(self.url, packs or shipped_packs(), max_age_days=36_500) as (store, _):
+            async with opened_store(self.url, self.packs, max_age_days=36_500) as (store, _):
                 return await work(store)
 
         return asyncio.run(run())
 
     def ask(self, sql: str) -> list[Any]:
         """The first row of a statement, asked by a connection of its own."""
+        if self.kind == "postgres":
+            return list(asyncio.run(postgres.run(sql, self.url))[0].values())
         connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
         try:
             return list(connection.execute(sql).fetchone())
         finally:
             connection.close()
 
+    def settle(self) -> None:
+        """What Postgres does by itself within minutes after much was written: it counts, so that it can plan."""
+        if self.kind == "postgres":
+            asyncio.run(postgres.run("ANALYZE", self.url))
+
+    def stored_bytes(self) -> int:
+        """What the database takes on the disk, pages that are free again not counted."""
+        if self.kind == "postgres":
+            return int(self.ask("SELECT pg_database_size(current_database())")[0])
+        self.ask("PRAGMA wal_checkpoint(TRUNCATE)")
+        return int(
+            self.ask(
+                "SELECT (c.page_count - f.freelist_count) * s.page_size"
+                " FROM pragma_page_count c, pragma_freelist_count f, pragma_page_size s"
+            )[0]
+        )
+
 
 @contextmanager
-def fresh(kind: str, packs: Path | None = None) -> Iterator[Place]:
-    """A new, initialised database of a kind, gone afterwards."""
+def fresh(kind: str, prepare: Callable[[Path], Path] | None = None) -> Iterator[Place]:
+    """A new database of a kind, gone afterwards. ``prepare`` makes the packs in the place's folder."""
     SCRATCH.mkdir(exist_ok=True)
-    with TemporaryDirectory(dir=SCRATCH, prefix="bench-") as name:
-        place = Place(kind, f"sqlite:///{Path(name) / 'bench.db'}", Path(name))
-        asyncio.run(make_database(place.url, packs or shipped_packs(), "UTC"))
-        yield place
+    tempfile.tempdir = str(SCRATCH)  # the cluster's folder too
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        directory = Path(name)
+        packs = prepare(directory) if prepare else shipped_packs()
+        url = postgres.new_database_now() if kind == "postgres" else f"sqlite:///{directory / 'bench.db'}"
+        try:
+            made = asyncio.run(make_database(url, packs, "UTC"))
+            assert made is not None
+            yield Place(kind, url, directory, packs, made["admin_token"], made["enroll_secret"])
+        finally:
+            if kind == "postgres":
+                postgres.drop_database_now(url)
 
 
-def enrolled(place: Place, count: int, platforms: Sequence[str] = ("linux",), packs: Path | None = None) -> list[str]:
-    """Enrol devices, in one transaction and not over HTTP; returns their node keys."""
+def enrolled(place: Place, count: int, platforms: Sequence[str] = ("linux",)) -> list[str]:
+    """Enrol devices in turn of these platforms, not over HTTP; returns their node keys."""
 
     async def work(tx: Transaction) -> list[str]:
         return [
@@ -71,7 +104,15 @@ def enrolled(place: Place, count: int, platforms: Sequence[str] = ("linux",), pa
             for number in range(count)
         ]
 
-    return place.with_store(lambda store: store.write(work), packs)
+    return place.with_store(lambda store: store.write(work))
+
+
+async def devices_of(store: Store) -> list[Device]:
+    """The devices in the order they were enrolled."""
+    found = await store.read(
+        lambda tx: tx.rows("SELECT device_no, device_id, platform FROM muster_devices ORDER BY device_no")
+    )
+    return [Device(*row) for row in found]
 
 
 def _facts(number: int, platform: str) -> DeviceFacts:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """``share`` of the default amounts, in so many rounds."""
+    """``share`` of the default amounts, in so many rounds; ``full`` takes DESIGN's amounts where they take long."""
 
     share: float = 1.0
     rounds: int = 5
+    full: bool = False
 
-    def of(self, amount: int, least: int = 1) -> int:
-        """The amount at this scale."""
-        return max(least, round(amount * self.share))
+    def of(self, amount: int, *, full: int | None = None) -> int:
+        """The amount at this scale, at least one."""
+        return full if self.full and full is not None else max(1, round(amount * self.share))

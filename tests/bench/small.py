@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -14,62 +14,60 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from server.app import config_bodies
 from server.wire import answers
 from tests.bench.bodies import PREFIX, key_body, request
-from tests.bench.client import Load, send
-from tests.bench.measure import Aim, Line, paired
-from tests.bench.places import Place, enrolled, fresh
+from tests.bench.measure import Aim, Line, Sample, paired
+from tests.bench.places import enrolled, fresh
 from tests.bench.scale import Scale
-from tests.bench.servers import bare_serving, muster_serving
+from tests.bench.servers import Target, bare_serving, muster_serving
 from tests.support.stores import shipped_catalog
 
 CONNECTIONS, TLS_CONNECTIONS = 32, 8
 DEVICES = 200
+PATHS = {"read": "distributed/read", "config": "config"}
 
 
 def small_requests(kind: str, scale: Scale) -> Iterator[Line]:
     """Empty ``distributed/read`` and an unchanged ``config``, over kept connections and over TLS ones made anew."""
+    fixed = {"read": answers.NO_QUERIES, "config": config_bodies(shipped_catalog()).of("linux")}
     with fresh(kind) as place:
         keys = enrolled(place, DEVICES)
-        config = config_bodies(shipped_catalog()).of("linux")
-        certificate = _certificate(place)
-        for path, answer in (("distributed/read", answers.NO_QUERIES), ("config", config)):
-            yield _measured(place, scale, path, keys, answer, ())
-            yield _measured(place, scale, path, keys, answer, certificate)
+        certificate = _certificate(place.directory)
+        for tls in ((), certificate):
+            options = ("--tls-cert", str(tls[0]), "--tls-key", str(tls[1])) if tls else ()
+            with bare_serving(place.directory, fixed, tls) as bare, muster_serving(place.url, *options) as server:
+                for name, answer in fixed.items():
+                    yield _measured(kind, scale, server, bare, name, answer, keys, tls=bool(tls))
 
 
 def _measured(
-    place: Place, scale: Scale, path: str, keys: list[str], answer: bytes, tls: tuple[Path, ...]
+    kind: str, scale: Scale, server: Target, bare: Target, name: str, answer: bytes, keys: Sequence[str], *, tls: bool
 ) -> Line:
     count = scale.of(1000 if tls else 8000)
     connections = TLS_CONNECTIONS if tls else CONNECTIONS
-    options = ("--tls-cert", str(tls[0]), "--tls-key", str(tls[1])) if tls else ()
-    with bare_serving(place.directory, answer, tls) as bare_port, muster_serving(place.url, *options) as server:
 
-        def rate(port: int, path: str) -> float:
-            requests = [request(path, key_body(keys[n % len(keys)]), close=bool(tls)) for n in range(count)]
-            return send(
-                Load(port=port, requests=requests, answer=answer, connections=connections, tls_each=bool(tls))
-            ).rate
+    def load(target: Target, path: str) -> Sample:
+        requests = [request(path, key_body(keys[n % len(keys)]), close=tls) for n in range(count)]
+        return target.load(requests, answer, connections, tls_each=tls)
 
-        taken = paired(scale.rounds, lambda _: rate(server.port, PREFIX + path), lambda _: rate(bare_port, "/fixed"))
+    path = PATHS[name]
+    taken = paired(scale.rounds, lambda _: load(server, PREFIX + path), lambda _: load(bare, f"/fixed/{name}"))
     return Line(
         name=f"{'unchanged' if path == 'config' else 'empty'} {path}, {'TLS each time' if tls else 'keep-alive'}",
-        database=place.kind,
+        database=kind,
         value=taken.value,
         unit="requests/s",
         limit=taken.limit,
         ratio=taken.ratio,
         aim=None if tls else Aim(at_least=0.50),
         facts={
-            "spread": taken.spread,
-            "rounds": scale.rounds,
             "requests": count,
             "connections": connections,
             "answer_bytes": len(answer),
+            **taken.facts(),
         },
     )
 
 
-def _certificate(place: Place) -> tuple[Path, Path]:
+def _certificate(directory: Path) -> tuple[Path, Path]:
     """A self-signed certificate on P-256, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
@@ -85,11 +83,9 @@ def _certificate(place: Place) -> tuple[Path, Path]:
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]), False)
         .sign(key, hashes.SHA256())
     )
-    paths = place.directory / "cert.pem", place.directory / "key.pem"
+    paths = directory / "cert.pem", directory / "key.pem"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths

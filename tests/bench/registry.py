@@ -1,0 +1,118 @@
+"""Every benchmark there is, in the order of DESIGN §9."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.bench.fleet import fleet_of_devices
+from tests.bench.growth import stored_bytes
+from tests.bench.ingest import new_rows, unchanged_snapshots
+from tests.bench.judging import judging_a_day
+from tests.bench.measure import Line
+from tests.bench.posture import posture_of_a_day
+from tests.bench.scale import Scale
+from tests.bench.small import small_requests
+from tests.bench.verdict import answer_to_verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A benchmark: what is measured, against what, and why that is fair."""
+
+    name: str
+    measure: Callable[[str, Scale], Iterator[Line]]
+    reading: str
+    """Where it goes into the page, white space plays no part."""
+    load: bool = False
+    """Only run by ``make bench-load``: it takes minutes."""
+
+
+BENCHES = (
+    Bench(
+        name="new-rows",
+        measure=new_rows,
+        reading="""
+            Every body is the first answer of another device to the shipped query `users`: 50 rows of 6 typed
+            columns, none known before, over 64 kept connections. The limit on SQLite is one connection (WAL,
+            `synchronous=FULL`) that puts the same rows, typed and digested beforehand, with `executemany` into
+            a table made by the same statements (columns, both indexes), with as many rows a transaction as the
+            server had on average in the round before (`bodies_a_commit`): concurrent requests share a commit,
+            and a limit that paid more or fewer commits would not be the same durability. On Postgres it is
+            `COPY` into such a table of another schema of the same database, with as many rows a transaction.
+            Value and limit grow alike: round by round both tables hold equally many rows.
+        """,
+    ),
+    Bench(
+        name="unchanged",
+        measure=unchanged_snapshots,
+        reading="""
+            Devices repeat a snapshot of 200 rows (32 KB), each with the time a minute on, as an hourly query
+            does nearly always. The limit is an aiohttp handler on uvloop that reads the same body,
+            `orjson.loads` it and answers `{}`. `no_row_written` says that afterwards the query's table has as
+            many rows as before, and none that a later commit touched.
+        """,
+    ),
+    Bench(
+        name="small",
+        measure=small_requests,
+        reading="""
+            What a fleet asks most: `distributed/read` with nothing to ask, and the config, unchanged. The limit
+            is an aiohttp handler on uvloop that returns the same bytes without a look at the request. With TLS
+            each time (a full handshake on P-256, as osqueryd makes one for every request) the client works as
+            hard as the server, so that figure shows the order of magnitude only.
+        """,
+    ),
+    Bench(
+        name="judging",
+        measure=judging_a_day,
+        reading="""
+            The shipped controls and copies of them, 25 in all, over devices of three platforms which answered
+            every query on that day; on one device in fifty a verdict changed since the day before. The limit is
+            to fetch once, through the same driver, all the verdicts rest on: the devices, the rows true at the
+            end of the day, and when each device last answered. Controls share queries, so
+            `limit_fetched_for_each_control` says what it takes to fetch them as often as a control and platform
+            reads them. `--full` takes 100,000 devices.
+        """,
+    ),
+    Bench(
+        name="posture",
+        measure=posture_of_a_day,
+        reading="""
+            `SELECT * FROM posture WHERE day = …`, all rows fetched, with a year of verdicts written beforehand
+            in which each device changed every fifty days. The value is the slowest of the year's first, middle
+            and last day; the facts have `posture_totals` too.
+        """,
+    ),
+    Bench(
+        name="growth",
+        measure=stored_bytes,
+        reading="""
+            Every device answers the whole shipped library every hour; one in fifty upgrades five packages a
+            day. Inventories have 800 (Debian), 200 (macOS) and 150 (Windows) rows. The value is what the
+            database grew by; the limit is what the same rows take in tables of the same database that have
+            device, interval and values, and no index. `--full` takes a year; a shorter time is the harder case,
+            because what is stored once weighs less in a year.
+        """,
+    ),
+    Bench(
+        name="verdict",
+        measure=answer_to_verdict,
+        reading="""
+            The worst case: the answer arrives right after the server has judged the running day, and waits for
+            the next time. Measured from the request until `posture` says otherwise.
+        """,
+    ),
+    Bench(
+        name="fleet",
+        measure=fleet_of_devices,
+        load=True,
+        reading="""
+            `muster simulate` with 10,000 devices, never asleep, hourly queries every minute (`--speed 60`), all
+            else as osqueryd does it: gzip, a log request every 10 s where there is something to send,
+            `distributed/read` every minute. The simulator runs on the same machine and takes its share of the
+            processors. Errors are answers that osquery would take for a failure, timeouts (16 s) and broken
+            connections.
+        """,
+    ),
+)
