@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import orjson
@@ -28,10 +28,10 @@ def _fixed(body: bytes) -> Callable[[web.Request], Awaitable[web.Response]]:
     return answer
 
 
-async def _serve(directory: Path, context: ssl.SSLContext | None) -> None:
+async def _serve(fixed: Mapping[str, bytes], context: ssl.SSLContext | None) -> None:
     app = web.Application(client_max_size=2**26)
     app.add_routes([web.post("/parsed", _parsed)])
-    app.add_routes([web.post(f"/fixed/{path.name}", _fixed(path.read_bytes())) for path in directory.iterdir()])
+    app.add_routes([web.post(f"/fixed/{name}", _fixed(body)) for name, body in fixed.items()])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
@@ -47,7 +47,7 @@ def main() -> None:
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*tls)
-    uvloop.run(_serve(Path(directory), context))
+    uvloop.run(_serve({path.name: path.read_bytes() for path in Path(directory).iterdir()}, context))
 
 
 if __name__ == "__main__":

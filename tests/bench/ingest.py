@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 from server.normalize.names import scheduled_name
@@ -31,8 +32,7 @@ def new_rows(kind: str, scale: Scale) -> Iterator[Line]:
         keys = enrolled(place, bodies * (rounds + 1))
         table, name = place.with_store(_table), place.with_store(_scheduled)
         now = int(time.time())
-        bare = bare_rows(place, table)
-        with muster_serving(place.url) as server:
+        with closing(bare_rows(place, table)) as bare, muster_serving(place.url) as server:
             commits = _Commits(place, table)
 
             def value(turn: int) -> Sample:
@@ -55,7 +55,6 @@ def new_rows(kind: str, scale: Scale) -> Iterator[Line]:
                 return bare.write([rows[start : start + size] for start in range(0, len(rows), size)])
 
             taken = paired(rounds, value, limit)
-            bare.close()
     facts = {"bodies": bodies, "rows_a_body": ROWS_NEW, "bodies_a_commit": round(commits.bodies_a_commit, 1)}
     yield Line(
         name="new result rows through HTTP",
@@ -144,6 +143,6 @@ def _ready(table: QueryTable, device_no: int, rows: list[dict[str, str]], now: i
     """A device's rows as the store writes them."""
     typed = [typed_row(row, table.columns) for row in rows]
     return [
-        (device_no, bagged.row.digest, bagged.ordinal, iso(now), None, now, None, None, *bagged.row.values)
-        for bagged in bag_of(typed)
+        (device_no, digest, ordinal, iso(now), None, now, None, None, *row.values)
+        for (digest, ordinal), row in bag_of(typed).items()
     ]
