@@ -95,14 +95,14 @@ def _section(result: Mapping[str, Any]) -> str:
     machine = ", ".join(f"{name} {value}" for name, value in result["machine"].items())
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     facts = "\n".join(
-        f"- {line['name']}: " + ", ".join(f"{_words(name)} {_shown(value)}" for name, value in _facts(line).items())
+        f"- {line['name']}: " + ", ".join(f"`{name}` {_shown(value)}" for name, value in _facts(line).items())
         for line in result["lines"]
         if _facts(line)
     )
     code = f", code {result['code']}" if result["code"] else ""
     title = f"### {result['database']}{' (full scale)' if result['full'] else ''}, {result['date']}{code}\n"
-    where = f"{machine}; load average before: {result['load_before']}. {versions}.\n"
-    return "\n".join([title, where, _table(result["lines"]), facts, ""])
+    where = f"{machine}; load average before: {result['load_before']}. {versions}."
+    return "\n".join([title, fill(where, 120), "", _table(result["lines"]), facts, ""])
 
 
 def _table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -128,10 +128,6 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def _facts(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in line.items() if name not in FIRST_COLUMNS}
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _shown(value: Any) -> str:
