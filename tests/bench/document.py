@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 
 from tests.bench.measure import Line
+from tests.bench.places import cluster
 from tests.bench.registry import BENCHES
 from tests.bench.scale import Scale
 from tests.support import postgres
@@ -175,7 +176,7 @@ def _machine() -> dict[str, Any]:
 def _versions(kind: str) -> dict[str, str]:
     versions = {"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     if kind == "postgres":
-        return versions | {"Postgres": str(asyncio.run(postgres.run("SHOW server_version"))[0][0])}
+        return versions | {"Postgres": str(asyncio.run(postgres.run("SHOW server_version", cluster()))[0][0])}
     return versions | {"SQLite": sqlite3.sqlite_version}
 
 

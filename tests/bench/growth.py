@@ -9,11 +9,13 @@ from random import Random
 
 from server.catalog.schema import PLATFORMS
 from server.normalize.rows import Column
+from server.normalize.times import iso
 from server.store.devices import Device
 from server.store.driver import Transaction
 from server.store.names import quoted
 from server.store.store import Store
 from server.store.tables import SQL_TYPES, QueryTable
+from server.store.thinning import REORDER_DAYS, thin
 from tests.bench.library import Speaker, answers_of, read
 from tests.bench.measure import Aim, Line
 from tests.bench.places import devices_of, enrolled, fresh
@@ -55,32 +57,43 @@ def stored_bytes(kind: str, scale: Scale) -> Iterator[Line]:
 
 
 async def _live(store: Store, days: int) -> int:
-    """Let every device answer everything every hour; returns how many answers that were."""
+    """Let every device answer everything every hour; returns how many answers that were.
+
+    What is older than the reorder window is thinned at the end of every day, as the server's worker does it.
+    """
     start = (int(time.time()) // DAY - days) * DAY
-    counts = await asyncio.gather(
-        *(
-            _device(store, device, start, days, Random(position))
-            for position, device in enumerate(await devices_of(store))
-        )
-    )
-    return sum(counts)
-
-
-async def _device(store: Store, device: Device, start: int, days: int, chance: Random) -> int:
-    speaker, answers = Speaker(store.catalog, device.platform), dict(answers_of(device.platform))
-    inventory = INVENTORY[device.platform]
-    answers[inventory] = _lengthened(answers[inventory], ROWS[device.platform])
+    lives = [_Life(store, device, Random(number)) for number, device in enumerate(await devices_of(store))]
     said = 0
     for day in range(days):
-        if day and chance.randrange(CHANGED_ONE_IN) == 0:
-            answers[inventory] = _upgraded(answers[inventory], VERSION[device.platform], day, chance)
-        lines = [
-            speaker.line(query, start + day * DAY + hour * HOUR + second, rows)
-            for hour in range(24)
-            for second, (query, rows) in enumerate(answers.items())
-        ]
-        said += (await store.ingest(device, read(lines))).answers
+        said += sum(await asyncio.gather(*(life.day(day, start + day * DAY) for life in lives)))
+        if day >= REORDER_DAYS:
+            await thin(store.driver, iso(start + (day + 1 - REORDER_DAYS) * DAY))
     return said
+
+
+class _Life:
+    """One device: what it answers now."""
+
+    def __init__(self, store: Store, device: Device, chance: Random) -> None:
+        self._store = store
+        self._device = device
+        self._chance = chance
+        self._speaker = Speaker(store.catalog, device.platform)
+        self._inventory = INVENTORY[device.platform]
+        self._answers = dict(answers_of(device.platform))
+        self._answers[self._inventory] = _lengthened(self._answers[self._inventory], ROWS[device.platform])
+
+    async def day(self, number: int, start: int) -> int:
+        """Answer every hour of a day; returns how many answers that were."""
+        if number and self._chance.randrange(CHANGED_ONE_IN) == 0:
+            column = VERSION[self._device.platform]
+            self._answers[self._inventory] = _upgraded(self._answers[self._inventory], column, number, self._chance)
+        lines = [
+            self._speaker.line(query, start + hour * HOUR + second, rows)
+            for hour in range(24)
+            for second, (query, rows) in enumerate(self._answers.items())
+        ]
+        return (await self._store.ingest(self._device, read(lines))).answers
 
 
 def _lengthened(rows: Sequence[Row], count: int) -> list[Row]:

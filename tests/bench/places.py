@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from server.app import opened_store, shipped_packs
@@ -81,18 +83,31 @@ class Place:
 def fresh(kind: str, prepare: Callable[[Path], Path] | None = None) -> Iterator[Place]:
     """A new database of a kind, gone afterwards. ``prepare`` makes the packs in the place's folder."""
     SCRATCH.mkdir(exist_ok=True)
-    tempfile.tempdir = str(SCRATCH)  # the cluster's folder too
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    with TemporaryDirectory(prefix="bench-", dir=SCRATCH) as name:
         directory = Path(name)
         packs = prepare(directory) if prepare else shipped_packs()
-        url = postgres.new_database_now() if kind == "postgres" else f"sqlite:///{directory / 'bench.db'}"
+        if kind == "postgres":
+            url = asyncio.run(postgres.new_database(at=cluster()))
+        else:
+            url = f"sqlite:///{directory / 'bench.db'}"
         try:
             made = asyncio.run(make_database(url, packs, "UTC"))
             assert made is not None
             yield Place(kind, url, directory, packs, made["admin_token"], made["enroll_secret"])
         finally:
             if kind == "postgres":
-                postgres.drop_database_now(url)
+                asyncio.run(postgres.drop_database(url, cluster()))
+
+
+@cache
+def cluster() -> str:
+    """The URL of a Postgres that commits as a real one does, unlike the one other tests use."""
+    return os.environ.get("MUSTER_TEST_POSTGRES") or str(_started().get_uri())
+
+
+@cache
+def _started() -> Any:
+    return postgres.start_server(durable=True, under=SCRATCH)
 
 
 def enrolled(place: Place, count: int, platforms: Sequence[str] = ("linux",)) -> list[str]:

