@@ -26,11 +26,14 @@ from server.catalog.problems import CatalogError, Problem
 from server.catalog.schema import PLATFORMS
 from server.drivers.postgres import open_postgres
 from server.drivers.postgres_ask import PostgresAsker, user_of
+from server.drivers.postgres_findings import examine_postgres
 from server.drivers.sqlite import open_sqlite
 from server.drivers.sqlite_ask import SqliteAsker
+from server.drivers.sqlite_findings import examine_sqlite
 from server.store.ask import Asker
 from server.store.clones import Clones
-from server.store.driver import Driver, NotReadyError
+from server.store.driver import Driver, NotReadyError, Work
+from server.store.findings import Finding
 from server.store.migrate import require_current
 from server.store.minimise_key import settled_key
 from server.store.store import Store
@@ -111,6 +114,14 @@ def _check_reader(url: str, sql_database: str | None) -> None:
         user_of(sql_database)
     except ValueError as error:
         raise UsageError("--sql-database names no role: postgresql://ROLE:PASSWORD@HOST/NAME") from error
+
+
+async def examine(url: str, work: Work[list[Finding]], *, whole: bool) -> list[Finding]:
+    """Look at a database without changing it; ``work`` is what every one is asked, ``whole`` reads all of a file."""
+    if on_postgres(url):
+        return await examine_postgres(url, work)
+    path = sqlite_path(url)
+    return await asyncio.to_thread(examine_sqlite, path, _lock_file(path), work, whole=whole)
 
 
 @asynccontextmanager
@@ -228,12 +239,16 @@ def _server_lock(url: str) -> Iterator[None]:
     path = sqlite_path(url)
     if not path.is_file():
         raise NotReadyError(f"There is no database at {path}: run 'muster init' with the same --database first.")
-    with path.with_name(f"{path.name}-server").open("w", encoding="utf-8") as lock:
+    with _lock_file(path).open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise NotReadyError(f"Another 'muster serve' has {path} open: one server a SQLite file.") from error
         yield
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}-server")
 
 
 def _tls(options: ServeOptions) -> ssl.SSLContext | None:

@@ -18,6 +18,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from server.api.keys import Presence
+from server.catalog.catalog import Catalog
 from server.evaluate.days import day_of, today
 from server.evaluate.judge import GRACE_SECONDS, evaluate, fleet_zone
 from server.evaluate.whole import oldest_whole_day
@@ -25,7 +26,7 @@ from server.normalize.times import iso, unix
 from server.store.driver import StoreError, Transaction
 from server.store.erase import go_on_erasing
 from server.store.holds import kept_from
-from server.store.lease import LEASE_SECONDS, Lease
+from server.store.lease import LEADER, LEASE_SECONDS, Lease
 from server.store.retention import Limits, retain
 from server.store.store import Store
 from server.store.thinning import REORDER_DAYS, thin
@@ -36,8 +37,6 @@ PRESENCE_SECONDS = 15
 PROVISIONAL_SECONDS = 45
 KEEP_SECONDS = 600
 """How often it is looked whether the day's deleting is done and whether an erasure has to be gone on with."""
-LEADER = "leader"
-"""The name of the lease."""
 CATCH_UP_DAYS = 90
 """How far back days are judged by themselves: as far as answers are taken by default."""
 
@@ -191,20 +190,20 @@ async def last_seq(tx: Transaction) -> str:
 
 async def due_days(store: Store) -> list[date]:
     """The days since the first device came into scope that are over and still not closed."""
+    return await store.read(partial(days_due, catalog=store.catalog, now=store.clock()))
 
-    async def work(tx: Transaction) -> tuple[str | None, str, set[str], str]:
-        first = await tx.row("SELECT MIN(in_scope_from) FROM devices")
-        closed = {row[0] for row in await tx.rows("SELECT day FROM muster_days WHERE state <> 'open'")}
-        return (first[0] if first else None), await fleet_zone(tx), closed, await kept_from(tx)
 
-    first, zone, closed, kept = await store.read(work)
-    if first is None:
+async def days_due(tx: Transaction, catalog: Catalog, now: float) -> list[date]:
+    """As ``due_days``, within a transaction."""
+    first = await tx.row("SELECT MIN(in_scope_from) FROM devices")
+    if first is None or first[0] is None:
         return []
-    now, due = store.clock(), []
+    closed = {row[0] for row in await tx.rows("SELECT day FROM muster_days WHERE state <> 'open'")}
+    zone, due = await fleet_zone(tx), []
     day = max(
-        today(unix(first), zone),
+        today(unix(first[0]), zone),
         today(now, zone) - timedelta(days=CATCH_UP_DAYS),
-        oldest_whole_day(store.catalog, kept, zone),
+        oldest_whole_day(catalog, await kept_from(tx), zone),
     )
     while unix(day_of(day, zone).ends_at) + GRACE_SECONDS <= now:
         if day.isoformat() not in closed:

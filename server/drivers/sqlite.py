@@ -232,21 +232,40 @@ def _in_blocks(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]
 
 def open_sqlite(path: Path, *, create: bool = False) -> SqliteDriver:
     """Open a database file; raises ``NotReadyError`` where there is none and ``create`` is not set."""
+    with _openable(path, create=create):
+        if create and not path.exists():
+            path.touch(mode=0o600)
+        return SqliteDriver(path)
+
+
+def look_at(path: Path, work: Work[Result]) -> Result:
+    """Run ``work`` on a read-only connection of its own, which changes nothing of a file; raises ``NotReadyError``."""
+    with _openable(path):
+        # A file that nobody has open needs no log beside it, which even a reader would make.
+        alone = not any(path.with_name(path.name + ending).exists() for ending in ("-wal", "-journal"))
+        connection = _connect(path, read_only=True, alone=alone)
+        try:
+            connection.execute("BEGIN")
+            return cast(Result, _drive(work(_SqliteTransaction(connection))))
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _openable(path: Path, *, create: bool = False) -> Iterator[None]:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         oldest = ".".join(str(part) for part in OLDEST_SQLITE)
         raise NotReadyError(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} or newer is needed.")
     if not create and not path.is_file():
         raise NotReadyError(f"There is no database at {path}: run 'muster init' with the same --database first.")
     try:
-        if create and not path.exists():
-            path.touch(mode=0o600)
-        return SqliteDriver(path)
+        yield
     except (sqlite3.Error, OSError) as error:
         raise NotReadyError(f"{path} cannot be opened as a SQLite database: {error}") from error
 
 
-def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rw'}"
+def _connect(path: Path, *, read_only: bool = False, alone: bool = False) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rw'}{'&immutable=1' if alone else ''}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
     )

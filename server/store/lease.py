@@ -20,6 +20,8 @@ from server.store.driver import StoreError, Transaction, Work
 
 log = logging.getLogger(__name__)
 
+LEADER = "leader"
+"""The lease of the server that judges."""
 LEASE_SECONDS = 30
 MARGIN_SECONDS = 2.0
 """How long before its lease ends a holder believes it to be over; the database's time is whole seconds."""

@@ -75,7 +75,12 @@ async def migrate(driver: Driver, now: float) -> list[Migration]:
 
 async def require_current(driver: Driver) -> None:
     """Raise ``NotReadyError`` unless the database is at this version's schema."""
-    todo = await pending(driver)
+    await driver.read(check_current)
+
+
+async def check_current(tx: Transaction) -> None:
+    """As ``require_current``, within a transaction."""
+    todo = await _pending(tx)
     if todo:
         what = "has no Muster schema yet" if todo[0].number == 1 else f"lacks {len(todo)} migration(s)"
         command = "muster init" if todo[0].number == 1 else "muster migrate"

@@ -7,9 +7,9 @@ from pathlib import Path
 from server.api.keys import Presence
 from server.normalize.times import iso, unix
 from server.store.driver import DatabaseUnavailableError, Work
-from server.store.lease import LEASE_SECONDS, Lease, database_time, lease
+from server.store.lease import LEADER, LEASE_SECONDS, Lease, database_time, lease
 from server.store.store import Store
-from server.worker import LEADER, Worker
+from server.worker import Worker
 from tests.support.stores import open_store, rows
 
 

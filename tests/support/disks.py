@@ -34,6 +34,10 @@ class SmallDisk:
         """Give back what was taken."""
         self._ballast.unlink()
 
+    def read_only(self) -> None:
+        """Let nothing be written any more, by whomever."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self.directory)], check=True, capture_output=True, timeout=30)
+
 
 class SizeLimit:
     """No file of a process may grow: what a full disk is to it, where nothing can be mounted."""
