@@ -69,7 +69,7 @@ async def _stored(request: web.Request) -> web.Response:
     store = request.app[STORE]
     header_key = node_key_of_header(request.headers.get("Authorization", ""))
     try:
-        body = parse_log(await read_body(request, "log"), header_key)
+        body = parse_log(await read_body(request, "log"), header_key, store.familiar)
     except BadBodyError as error:
         # Refused, it would come again for ever and hold up all that follows; so it is set aside.
         device = await store.device_of(header_key)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from server.normalize.names import parse_scheduled_name
 from server.normalize.text import clean_text, unescape_differential
-from server.wire.messages import ResultLine, Row
+from server.wire.messages import RawRows, ResultLine, Row
+from server.wire.repeats import read_rows
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +31,16 @@ class Answer:
     removed: list[Row] = field(default_factory=list)
     fingerprint: str = ""
     """Of ``added``, where it was computed on the way."""
+    raw_rows: RawRows | None = None
+    """What ``added`` was read from, if it was large."""
+    unread: bool = False
+    """Whether ``added`` is still to be read from ``raw_rows``: see ``read``."""
+
+    def read(self) -> None:
+        """Read rows that were left unread because the same bytes had been read, and found right, before."""
+        if self.unread and self.raw_rows:
+            self.added = list(_named(read_rows(self.raw_rows)))
+            self.unread = False
 
 
 def answers_of(lines: Iterable[ResultLine], platform: str = "") -> list[Answer]:
@@ -58,6 +69,7 @@ def answers_of(lines: Iterable[ResultLine], platform: str = "") -> list[Answer]:
                 snapshot=line.kind == "snapshot",
                 whole=snapshot or line.counter == 0,
             )
+        run.raw_rows, run.unread = line.raw_rows, line.unread
         run.added += _named(line.added if snapshot else _unescaped(line.added, platform))
         run.removed += _named(_unescaped(line.removed, platform))
     return sorted(runs.values(), key=lambda run: (run.query, run.unix_time, run.epoch, run.counter))

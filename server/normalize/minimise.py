@@ -21,7 +21,7 @@ from server.normalize.rows import fingerprint
 from server.normalize.text import clean_text
 from server.normalize.treatment import Minimisation, Treatment
 from server.normalize.values import TEXT, fit
-from server.wire.messages import BadLine, Row, StatusLine
+from server.wire.messages import BadLine, RawRows, Row, StatusLine
 
 PLANS = 5000
 """Plans kept. A device may send any names, so there is an end to what is remembered of them."""
@@ -29,6 +29,9 @@ SHAPE_CHARS = 10_000
 """Characters that the columns' names of a plan may have together for it to be kept."""
 CLEAN = 200_000
 """Fingerprints kept of snapshots in which nothing was to be changed: about 100 bytes each."""
+
+FAMILIAR = 100_000
+"""Large snapshots remembered by the bytes of their rows: about 400 bytes each."""
 
 _KEYS = re.compile(r"""["']([^"'\\]{1,100})\\?["']\s*:""")
 _is_secret_name = lru_cache(maxsize=8192)(never.is_secret_name)
@@ -56,17 +59,46 @@ class Minimiser:
         self._plans: dict[tuple[str, str, bool, tuple[str, ...]], _Plan] = {}
         self._clean: dict[tuple[str, str | None, str], set[str]] = {}
         self._clean_count = 0
+        self.familiar: set[bytes] = set()
+        """Digests of the raw rows that need not be read to know what they come to."""
+        self._marks: dict[tuple[bytes, str, str | None, str], str] = {}
 
     def answers(self, answers: list[Answer], platform: str) -> list[Answer]:
-        """Minimise answers in place. Rows are replaced, not changed: those of the body stay as they came."""
+        """Minimise answers in place. Rows are replaced, not changed: those of the body stay as they came.
+
+        One that is unread stays so if it is known what its rows come to, and gets that fingerprint.
+        """
         for answer in answers:
             name = ScheduledName(answer.query, answer.version)
-            if answer.snapshot:
+            if answer.snapshot and answer.raw_rows:
+                self._large_snapshot(answer, answer.raw_rows, name, platform)
+            elif answer.snapshot:
                 self._snapshot(answer, name, platform)
             else:
                 answer.added = self._rows(answer.added, name, platform)
                 answer.removed = self._rows(answer.removed, name, platform)
         return answers
+
+    def read(self, answer: Answer, platform: str) -> None:
+        """Read an answer that is unread, and minimise it."""
+        answer.read()
+        self._snapshot(answer, ScheduledName(answer.query, answer.version), platform)
+
+    def _large_snapshot(self, answer: Answer, raw: RawRows, name: ScheduledName, platform: str) -> None:
+        at = (raw.digest, name.query, name.version, platform)
+        mark = self._marks.get(at)
+        if mark and answer.unread:
+            answer.fingerprint = mark
+            return
+        answer.read()
+        self._snapshot(answer, name, platform)
+        if not answer.fingerprint:
+            answer.fingerprint = fingerprint(answer.added)
+        if len(self._marks) >= FAMILIAR:
+            self._marks.clear()
+            self.familiar.clear()
+        self._marks[at] = answer.fingerprint
+        self.familiar.add(raw.digest)
 
     def _snapshot(self, answer: Answer, name: ScheduledName, platform: str) -> None:
         """Most snapshots are those of the hour before: what was found clean once is not looked through again."""

@@ -6,7 +6,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from server.normalize.answers import Answer, answers_of
 from server.normalize.minimise import Minimiser
@@ -64,6 +64,16 @@ class _Load:
     done: Ingested
 
 
+def _next_of_each(waiting: dict[tuple[int, str], deque[tuple[_Load, Answer]]]) -> list[tuple[_Load, Answer]]:
+    """Take the first answer of each line; a line that is empty then goes."""
+    taken = []
+    for key, answers in list(waiting.items()):
+        taken.append(answers.popleft())
+        if not answers:
+            del waiting[key]
+    return taken
+
+
 def _bad_line(answer: Answer, reason: str) -> BadLine:
     sample = str([*answer.added, *answer.removed][:5])[:SAMPLE_CHARS]
     return BadLine(reason=reason, sample=sample, name=answer.query)
@@ -97,7 +107,7 @@ class Ingest:
         now = self._clock()
         bodies = [(delivery.device.device_no, delivery.body) for delivery in deliveries]
         dated = await date_bodies(tx, bodies, now, self._max_age)
-        loads = [self._load(*pair) for pair in zip(deliveries, dated, strict=True)]
+        loads = [self._load(*pair, singly=singly) for pair in zip(deliveries, dated, strict=True)]
         news: set[str] = set()
         if singly:
             await self._apply_singly(tx, loads, now, news)
@@ -113,11 +123,14 @@ class Ingest:
         await devices.heard(tx, [(load.device.device_no, load.earliest) for load in loads], now)
         return [load.done for load in loads]
 
-    def _load(self, delivery: Delivery, dated: DatedLines) -> _Load:
+    def _load(self, delivery: Delivery, dated: DatedLines, *, singly: bool) -> _Load:
         done = Ingested(rejected=[*delivery.body.bad, *dated.bad], doubtful=dated.doubtful)
         times = [line.unix_time for line in dated.results] + [line.unix_time for line in dated.statuses]
         platform = delivery.device.platform
         answers = self._minimiser.answers(answers_of(dated.results, platform), platform)
+        for answer in answers:
+            if answer.unread and (singly or answer.query == SCHEDULE_QUERY or self._goes_by_its_rows(answer)):
+                self._minimiser.read(answer, platform)
         statuses = self._minimiser.statuses(dated.statuses)
         return _Load(delivery.device, answers, statuses, min(times, default=None), done)
 
@@ -128,22 +141,29 @@ class Ingest:
             for answer in load.answers:
                 waiting.setdefault((load.device.device_no, answer.query), deque()).append((load, answer))
         while waiting:
-            arrivals: list[Arrival] = []
-            whose: dict[int, _Load] = {}
-            for key, answers in list(waiting.items()):
-                load, answer = answers.popleft()
-                if not answers:
-                    del waiting[key]
-                arrival = await self._arrival(tx, load, answer, now, news)
-                if arrival:
-                    arrivals.append(arrival)
-                    whose[id(arrival)] = load
-            for arrival in await follow(tx, arrivals):
+            await self._apply_round(tx, _next_of_each(waiting), now, news)
+
+    async def _apply_round(
+        self, tx: Transaction, round_of: Sequence[tuple[_Load, Answer]], now: float, news: set[str]
+    ) -> None:
+        whose: dict[int, _Load] = {}
+        arrivals: list[Arrival] = []
+        for load, answer in round_of:
+            arrival = await self._arrival(tx, load, answer, now, news)
+            if arrival:
+                arrivals.append(arrival)
+                whose[id(arrival)] = load
+
+        async def read(arrival: Arrival) -> bool:
+            return not arrival.answer.unread or await self._read(tx, arrival, whose, now)
+
+        for arrival in await follow(tx, arrivals, read):
+            if id(arrival) in whose and await read(arrival):
                 self._note_outcome(whose.pop(id(arrival)), await self._apply(tx, arrival))
-            for load in whose.values():
-                load.done.answers += 1
-            for arrival in arrivals:
-                await self._note_denylisted(tx, arrival, now)
+        for load in whose.values():
+            load.done.answers += 1
+        for arrival in arrivals:
+            await self._note_denylisted(tx, arrival, now)
 
     async def _apply_singly(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
         async def one(load: _Load, answer: Answer) -> None:
@@ -175,12 +195,31 @@ class Ingest:
     ) -> Arrival | None:
         """The answer with its place; None where it has none, which is then noted."""
         try:
-            table = await self._registry.table_for(tx, answer.query, [*answer.added, *answer.removed], now)
+            # The table of what is unread has a place for it, or there is none: it is widened when it is read.
+            known = await self._registry.find(tx, answer.query) if answer.unread else None
+            table = known or await self._registry.table_for(tx, answer.query, [*answer.added, *answer.removed], now)
         except TooManyError as error:
             load.done.rejected.append(_bad_line(answer, str(error)))
             return None
         place = Place(load.device.device_no, table, self._gap(answer.query), news)
         return Arrival(place, answer, self._version(load.device, answer))
+
+    async def _read(self, tx: Transaction, arrival: Arrival, whose: dict[int, _Load], now: float) -> bool:
+        """Read an answer that says something new, and widen its table for it; False if it has no place there."""
+        load, answer = whose[id(arrival)], arrival.answer
+        self._minimiser.read(answer, load.device.platform)
+        try:
+            table = await self._registry.table_for(tx, answer.query, answer.added, now)
+        except TooManyError as error:
+            load.done.rejected.append(_bad_line(answer, str(error)))
+            del whose[id(arrival)]
+            return False
+        arrival.place = replace(arrival.place, table=table)
+        return True
+
+    def _goes_by_its_rows(self, answer: Answer) -> bool:
+        """Whether it takes the rows to tell which version of a query the answer is to."""
+        return answer.version is None and answer.query in self._shipped
 
     async def _apply(self, tx: Transaction, arrival: Arrival) -> BadLine | None:
         """Apply an answer wherever in time it falls; returns what had to be set aside for it."""

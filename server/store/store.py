@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeVar
 
 import orjson
@@ -47,6 +47,8 @@ class Store:
         self._registry = Registry({name: (query.mode, query.columns) for name, query in shipped.items()})
         fresh_days = max((loaded.control.fresh_within_days for loaded in catalog.judged()), default=1)
         minimiser = Minimiser(catalog.minimisation, minimise_key)
+        self.familiar: Container[bytes] = minimiser.familiar
+        """What ``parse_log`` may leave unread."""
         self._ingest = Ingest(self._registry, shipped, max_age_days, fresh_days, clock, minimiser)
         self._intake = Intake(self.write, self._ingest)
         self._generation = driver.generation

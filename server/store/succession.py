@@ -7,7 +7,7 @@ All others, late, repeated or in parts, are for ``store.answers``, which ends in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from server.normalize.answers import Answer
@@ -54,10 +54,13 @@ class _Changes:
     refresh: list[tuple[object, ...]] = field(default_factory=list)
 
 
-async def follow(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Arrival]:
+async def follow(
+    tx: Transaction, arrivals: Sequence[Arrival], read: Callable[[Arrival], Awaitable[bool]]
+) -> list[Arrival]:
     """Apply the answers that follow on what is known, and return the others untouched.
 
-    No two of the answers may be of one device to one query.
+    No two of the answers may be of one device to one query. Those that turn out to say something new are ``read``
+    if they are unread; it says whether they have a place then.
     """
     snapshots = [arrival for arrival in arrivals if arrival.answer.snapshot and arrival.place.table.mode != "events"]
     keys = [(arrival.place.device_no, arrival.place.table.name) for arrival in snapshots]
@@ -69,8 +72,11 @@ async def follow(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Arrival]:
             continue
         arrival.mark = arrival.answer.fingerprint or fingerprint(arrival.answer.added)
         arrival.stretch = Stretch(*known[4:]) if known and known[4] is not None else None
+        news = known is None or known[1:4] != (OK, arrival.version, arrival.mark)
+        if news and not await read(arrival):
+            continue
         following.append(arrival)
-        if known is None or known[1:4] != (OK, arrival.version, arrival.mark):
+        if news:
             changed.setdefault(arrival.place.table.name, []).append(arrival)
     for group in changed.values():
         # An answer of the round may have widened the table: the last one saw it with every column.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import chain
 from typing import Any
 
 from server.wire import limits
 from server.wire.body import BadBodyError, decode, node_key_in
 from server.wire.messages import BadLine, LogBody, ResultLine, Row, StatusLine
+from server.wire.repeats import CutRows, cut, read_rows
 
 SAMPLE_CHARS = 1000
 BAD_LINES_A_BODY = 100
@@ -33,12 +34,18 @@ class _BadLineError(ValueError):
     """This line cannot be stored; the message is the reason."""
 
 
-def parse_log(raw: bytes, header_key: str = "") -> LogBody:
+def parse_log(raw: bytes, header_key: str = "", familiar: Container[bytes] = ()) -> LogBody:
     """Read a /log body; what is no JSON as a whole is read line by line.
 
-    ``header_key`` is the node key of the request's header, for a body that has none. Raises ``BadBodyError`` only when
-    there is no node key anywhere.
+    ``header_key`` is the node key of the request's header, for a body that has none. Snapshots whose rows' digests are
+    ``familiar`` are left unread. Raises ``BadBodyError`` only when there is no node key anywhere.
     """
+    short, rows = cut(raw)
+    if rows:
+        try:
+            return _parse(short, decode(short), header_key, cut_rows=CutRows(rows, familiar))
+        except (_RoundedError, BadBodyError):
+            pass  # it is read again, as a whole and with more patience
     try:
         return _parse(raw, decode(raw), header_key)
     except _RoundedError:
@@ -47,7 +54,7 @@ def parse_log(raw: bytes, header_key: str = "") -> LogBody:
         return _salvage(raw, header_key, error)
 
 
-def _parse(raw: bytes, value: Any, header_key: str, *, exact: bool = False) -> LogBody:
+def _parse(raw: bytes, value: Any, header_key: str, *, exact: bool = False, cut_rows: CutRows | None = None) -> LogBody:
     if not isinstance(value, dict):
         raise BadBodyError(f"body is a JSON {_kind(value)}, not an object")
     body = LogBody(node_key=text_of(value.get("node_key")) or header_key)
@@ -57,7 +64,7 @@ def _parse(raw: bytes, value: Any, header_key: str, *, exact: bool = False) -> L
         return body
     if len(raw) > limits.LINE_BYTES:  # else no line of it can be over the limit
         lines = [line for line in lines if _short_enough(body, line)]
-    _read_lines(body, lines, text_of(value.get("log_type")), exact=exact)
+    _read_lines(body, lines, text_of(value.get("log_type")), exact=exact, cut_rows=cut_rows)
     return body
 
 
@@ -83,7 +90,9 @@ def parse_file_line(raw: bytes) -> LogBody:
     return body
 
 
-def _read_lines(body: LogBody, lines: list[Any], log_type: str, *, exact: bool = False) -> None:
+def _read_lines(
+    body: LogBody, lines: list[Any], log_type: str, *, exact: bool = False, cut_rows: CutRows | None = None
+) -> None:
     if len(lines) > limits.LINES_A_BODY:
         _keep_bad(body, BadLine(reason=f"{len(lines)} lines in one body, {limits.LINES_A_BODY} are read", sample=""))
         lines = lines[: limits.LINES_A_BODY]
@@ -94,13 +103,17 @@ def _read_lines(body: LogBody, lines: list[Any], log_type: str, *, exact: bool =
             if log_type == "status" or ("severity" in line and "name" not in line):
                 body.statuses.append(_status(line))
             else:
-                body.results.append(_result(line, exact))
+                body.results.append(_result(line, exact, cut_rows))
         except _BadLineError as error:
             name = text_of(line.get("name")) if isinstance(line, dict) else ""
             _keep_bad(body, BadLine(reason=str(error), sample=_sample(line), name=name[: limits.NAME_CHARS]))
 
 
-def _result(line: dict[str, Any], exact: bool) -> ResultLine:
+def _result(line: dict[str, Any], exact: bool, cut_rows: CutRows | None) -> ResultLine:
+    raw_rows = cut_rows.of(line.get("snapshot")) if cut_rows else None
+    unread = raw_rows is not None and cut_rows is not None and raw_rows.digest in cut_rows.familiar
+    if raw_rows:
+        line["snapshot"] = [] if unread else read_rows(raw_rows)
     name = line.get("name")
     if not isinstance(name, str) or not name.strip() or len(name) > limits.NAME_CHARS:
         raise _BadLineError("line has no usable query name")
@@ -115,6 +128,8 @@ def _result(line: dict[str, Any], exact: bool) -> ResultLine:
         removed=removed,
         host_identifier=text_of(line.get("hostIdentifier", line.get("hostname"))),
         decorations=_decorations(line),
+        raw_rows=raw_rows,
+        unread=unread,
     )
 
 

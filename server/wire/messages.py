@@ -19,6 +19,14 @@ class Enrollment:
     host_details: Mapping[str, Row]
 
 
+@dataclass(frozen=True, slots=True)
+class RawRows:
+    """The rows of a large snapshot as they came, a JSON array, and a digest of these bytes."""
+
+    text: bytes
+    digest: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultLine:
     """One result line of a scheduled query.
@@ -37,6 +45,10 @@ class ResultLine:
     removed: Sequence[Row]
     host_identifier: str
     decorations: Row
+    raw_rows: RawRows | None = None
+    """What ``added`` was read from, if it was large."""
+    unread: bool = False
+    """Whether ``added`` was left empty since the same bytes were read before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
