@@ -239,7 +239,11 @@ def _server_lock(url: str) -> Iterator[None]:
     path = sqlite_path(url)
     if not path.is_file():
         raise NotReadyError(f"There is no database at {path}: run 'muster init' with the same --database first.")
-    with _lock_file(path).open("w", encoding="utf-8") as lock:
+    try:
+        lock = _lock_file(path).open("w", encoding="utf-8")
+    except OSError as error:
+        raise NotReadyError(f"{path.parent} cannot be written to: {error.strerror}.") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from server.drivers.sequence import Sequenced
+from server.drivers.sqlite_log import WAL_BYTES, WriteAheadLog
 from server.store.driver import DatabaseUnavailableError, NotReadyError, Work
 from server.store.names import quoted
 
@@ -33,8 +34,6 @@ BLOCK = 64
 BUSY_SECONDS = 5.0
 READERS = 4
 OLDEST_SQLITE = (3, 37, 0)
-WAL_BYTES = 64 * 2**20
-"""What the write-ahead log is cut to after a reader that stayed long has let it grow."""
 
 
 class SqliteDriver:
@@ -50,6 +49,7 @@ class SqliteDriver:
         self._closed = False
         self._writer = threading.Thread(target=self._write_loop, name="muster-writer", daemon=True)
         self._connection = _connect(path)
+        self._log = WriteAheadLog(path)
         self._writer.start()
 
     @property
@@ -144,6 +144,7 @@ class SqliteDriver:
             return
         for _, answer in done:
             answer()
+        self._log.keep_short(self._connection, BUSY_SECONDS)
 
     def _run(self, work: Work[Any], future: Future[Any], transaction: _SqliteTransaction) -> Callable[[], None]:
         self._connection.execute("SAVEPOINT job")

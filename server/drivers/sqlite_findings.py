@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from server.drivers.sqlite import WAL_BYTES, look_at
+from server.drivers.sqlite import look_at
+from server.drivers.sqlite_log import MOST_WAL_BYTES, WriteAheadLog
 from server.store.driver import NotReadyError, Transaction, Work
 from server.store.findings import Finding, not_ready
 
@@ -56,11 +57,10 @@ async def _integrity(tx: Transaction) -> Finding:
 def _journal(path: Path) -> Finding:
     with path.open("rb") as file:
         written = file.read(WAL_MARK + 1)[WAL_MARK:]
-    log = path.with_name(f"{path.name}-wal")
-    size = log.stat().st_size if log.exists() else 0
+    size = WriteAheadLog(path).size()
     if written != WAL:
         return Finding("journal", "warning", "the file has no write-ahead log", "'muster serve' gives it one")
-    if size > 4 * WAL_BYTES:
+    if size > 2 * MOST_WAL_BYTES:
         says = f"the write-ahead log has {size // MIB} MiB: somebody reads one view of the database for long"
         return Finding("journal", "warning", says, "end that reader; the log is cut by itself")
     return Finding("journal", "ok", f"a write-ahead log, {size // MIB} MiB")

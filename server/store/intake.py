@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,13 +23,14 @@ log = logging.getLogger(__name__)
 BODIES_A_ROUND = 128
 """More of them would make the first wait for the last."""
 LINES_A_ROUND = 4096
+RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 9.0
 """osquery waits 16 s for an answer; the rest is for the wait at the gate, and the way there and back."""
 
 Write = Callable[[Work[list[Ingested]]], Coroutine[Any, Any, list[Ingested]]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # taken out of the line by identity, while a thread takes others
 class _Waiting:
     delivery: Delivery
     future: asyncio.Future[Ingested]
@@ -59,6 +61,11 @@ class Intake:
                 return await waiting.future
         except TimeoutError as error:
             raise DatabaseUnavailableError("the database is too slow to answer in time") from error
+        finally:
+            if waiting.future.cancelled():
+                # Nobody waits for it any more: while the database stands still, its bytes must not pile up here.
+                with suppress(ValueError):
+                    self._line.remove(waiting)
 
     def _ask_for_a_round(self) -> None:
         self._asked = True
@@ -82,7 +89,10 @@ class Intake:
         except TableBusyError:
             await self._singly(taken)
         except DatabaseUnavailableError as error:
-            _fail(taken or self._give_up(), error)
+            _fail(taken, error)
+            if not taken:
+                # The round never began, so the database is away: each waits on until its own time is over.
+                loop.call_later(RETRY_SECONDS, self._taken)
         except Exception:
             log.warning("a group of bodies is stored one by one", exc_info=True)
             await self._singly(taken)
@@ -103,17 +113,10 @@ class Intake:
         return taken
 
     def _taken(self) -> None:
-        """A round has begun; what waits now is for the next."""
+        """A round has begun, or could not; what waits now is for the next."""
         self._asked = False
         if self._line:
             self._ask_for_a_round()
-
-    def _give_up(self) -> list[_Waiting]:
-        """The round never began: the database is away, and so it is for all that wait."""
-        self._asked = False
-        waiting = list(self._line)
-        self._line.clear()
-        return waiting
 
     async def _singly(self, taken: list[_Waiting]) -> None:
         """Store bodies one by one, so that what fails one of them costs no other."""

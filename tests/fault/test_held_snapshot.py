@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from server.drivers.sqlite import WAL_BYTES
+from server.drivers.sqlite import open_sqlite
+from server.drivers.sqlite_log import WAL_BYTES, WriteAheadLog
+from server.store.driver import Transaction
 from tests.fault.conftest import Made
 from tests.support.load import Load, devices_of
 from tests.support.server import Peer, Server, snapshot_line
@@ -100,3 +103,39 @@ def the_log_is_bounded(path: Path, load: Load) -> None:
     with load.going():
         load.more(400)
     assert log.stat().st_size <= max(min(before, WAL_BYTES), 8 * 2**20)
+
+
+async def test_readers_that_overlap_do_not_make_the_log_grow_for_ever(tmp_path: Path) -> None:
+    path, most, stop = tmp_path / "t.db", 2**20, threading.Event()
+
+    def read(begin: float) -> None:
+        """Read for a tenth of a second again and again; there is always somebody who does."""
+        stop.wait(begin)
+        while not stop.is_set():
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.execute("BEGIN")
+            connection.execute("SELECT COUNT(*) FROM t").fetchall()
+            stop.wait(0.1)
+            connection.close()
+
+    async def write(number: int, tx: Transaction) -> None:
+        await tx.run("UPDATE t SET filler = ?", (f"{number:8}" * 12_500,))
+
+    driver = open_sqlite(path, create=True)
+    driver._log = WriteAheadLog(path, most)
+    readers = [threading.Thread(target=read, args=(number / 30,)) for number in range(3)]
+    try:
+        await driver.write(lambda tx: tx.run("CREATE TABLE t (filler TEXT)"))
+        await driver.write(lambda tx: tx.run("INSERT INTO t VALUES ('')"))
+        for reader in readers:
+            reader.start()
+        longest = 0
+        for number in range(150):
+            await driver.write(partial(write, number))
+            longest = max(longest, WriteAheadLog(path).size())
+        assert longest < 2 * most, "fifteen megabytes were written"
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+        await driver.close()

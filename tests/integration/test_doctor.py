@@ -201,6 +201,9 @@ def test_a_small_disk_that_is_read_only(tmp_path: Path) -> None:
         found = examined(database, 3)
         assert bad(found) == {"disk", "writable"}
         assert str(tmp_path) in found["writable"]["says"]
+        done = muster("serve", "--database", database, "--listen", "127.0.0.1:0", check=False)
+        assert done.returncode == 4
+        assert f"{tmp_path} cannot be written to" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
