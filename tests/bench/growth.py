@@ -18,7 +18,7 @@ from server.store.tables import SQL_TYPES, QueryTable
 from server.store.thinning import REORDER_DAYS, thin
 from tests.bench.library import Speaker, answers_of, read
 from tests.bench.measure import Aim, Line
-from tests.bench.places import devices_of, enrolled, fresh
+from tests.bench.places import Place, devices_of, enrolled, fresh
 from tests.bench.scale import Scale
 
 CHANGED_ONE_IN = 50
@@ -39,7 +39,7 @@ def stored_bytes(kind: str, scale: Scale) -> Iterator[Line]:
     with fresh(kind) as place:
         enrolled(place, count, PLATFORMS)
         empty = place.stored_bytes()
-        answers = place.with_store(lambda store: _live(store, days))
+        answers = place.with_store(lambda store: _live(place, store, days))
         stored = place.stored_bytes() - empty
         before = place.stored_bytes()
         rows = place.with_store(_copy_bare)
@@ -56,7 +56,7 @@ def stored_bytes(kind: str, scale: Scale) -> Iterator[Line]:
     )
 
 
-async def _live(store: Store, days: int) -> int:
+async def _live(place: Place, store: Store, days: int) -> int:
     """Let every device answer everything every hour; returns how many answers that were.
 
     What is older than the reorder window is thinned at the end of every day, as the server's worker does it.
@@ -68,6 +68,7 @@ async def _live(store: Store, days: int) -> int:
         said += sum(await asyncio.gather(*(life.day(day, start + day * DAY) for life in lives)))
         if day >= REORDER_DAYS:
             await thin(store.driver, iso(start + (day + 1 - REORDER_DAYS) * DAY))
+        await place.settle()
     return said
 
 

@@ -61,10 +61,10 @@ class Place:
         finally:
             connection.close()
 
-    def settle(self) -> None:
-        """What Postgres does by itself within minutes after much was written: it counts, so that it can plan."""
+    async def settle(self) -> None:
+        """What Postgres does by itself within hours after much was written: make room, and count to plan by."""
         if self.kind == "postgres":
-            asyncio.run(postgres.run("ANALYZE", self.url))
+            await postgres.run("VACUUM ANALYZE", self.url)
 
     def stored_bytes(self) -> int:
         """What the database takes on the disk, pages that are free again not counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
@@ -32,7 +33,7 @@ def posture_of_a_day(kind: str, scale: Scale) -> Iterator[Line]:
     with fresh(kind) as place:
         enrolled(place, count, PLATFORMS)
         runs = place.with_store(lambda store: _history(store, first, controls))
-        place.settle()
+        asyncio.run(place.settle())
         took = place.with_store(lambda store: _all_asked(store, days))
     yield Line(
         name=f"posture of a day, {count:,} devices x {controls} controls, a year of history",
