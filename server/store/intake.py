@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ ANSWER_SECONDS = 9.0
 Write = Callable[[Work[list[Ingested]]], Coroutine[Any, Any, list[Ingested]]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     delivery: Delivery
     future: asyncio.Future[Ingested]
@@ -40,7 +40,8 @@ class Intake:
     def __init__(self, write: Write, ingest: Ingest) -> None:
         self._write = write
         self._ingest = ingest
-        self._line: deque[_Waiting] = deque()
+        # Taken from in the writer's thread, so only by what the interpreter does in one step.
+        self._line: OrderedDict[_Waiting, None] = OrderedDict()
         self._asked = False
         self._rounds: set[asyncio.Task[None]] = set()
 
@@ -51,7 +52,7 @@ class Intake:
         is and will be recognised when it comes again.
         """
         waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())
-        self._line.append(waiting)
+        self._line[waiting] = None
         if not self._asked:
             self._ask_for_a_round()
         try:
@@ -59,6 +60,8 @@ class Intake:
                 return await waiting.future
         except TimeoutError as error:
             raise DatabaseUnavailableError("the database is too slow to answer in time") from error
+        finally:
+            self._line.pop(waiting, None)  # nobody waits for it any more: its body must not be held
 
     def _ask_for_a_round(self) -> None:
         self._asked = True
@@ -68,26 +71,28 @@ class Intake:
 
     async def _round(self) -> None:
         loop = asyncio.get_running_loop()
-        taken: list[_Waiting] = []
+        taken: list[_Waiting] | None = None
 
         async def work(tx: Transaction) -> list[Ingested]:
+            nonlocal taken
             # This may run in the writer's thread, and again after a failure: what was taken once stays taken.
-            if not taken:
-                taken.extend(self._take())
+            if taken is None:
+                taken = self._take()
                 loop.call_soon_threadsafe(self._taken)
             return await self._ingest.store(tx, [waiting.delivery for waiting in taken])
 
         try:
             results = await self._write(work)
-        except TableBusyError:
-            await self._singly(taken)
-        except DatabaseUnavailableError as error:
-            _fail(taken or self._give_up(), error)
-        except Exception:
-            log.warning("a group of bodies is stored one by one", exc_info=True)
-            await self._singly(taken)
+        except Exception as error:
+            if taken is None:
+                _fail(self._give_up(), error)
+            elif isinstance(error, DatabaseUnavailableError) and not isinstance(error, TableBusyError):
+                _fail(taken, error)
+            else:
+                log.warning("a group of bodies is stored one by one", exc_info=True)
+                await self._singly(taken)
         else:
-            for waiting, result in zip(taken, results, strict=True):
+            for waiting, result in zip(taken or (), results, strict=True):
                 if not waiting.future.done():
                     waiting.future.set_result(result)
 
@@ -95,12 +100,20 @@ class Intake:
         """What waits and is still waited for, up to a round's measure; always something if there is anything."""
         taken: list[_Waiting] = []
         lines = 0
-        while self._line and len(taken) < BODIES_A_ROUND and lines < LINES_A_ROUND:
-            waiting = self._line.popleft()
+        while len(taken) < BODIES_A_ROUND and lines < LINES_A_ROUND:
+            waiting = self._next()
+            if waiting is None:
+                break
             if not waiting.future.done():
                 taken.append(waiting)
                 lines += len(waiting.delivery.body.results) + len(waiting.delivery.body.statuses)
         return taken
+
+    def _next(self) -> _Waiting | None:
+        try:
+            return self._line.popitem(last=False)[0]
+        except KeyError:
+            return None
 
     def _taken(self) -> None:
         """A round has begun; what waits now is for the next."""
@@ -111,9 +124,7 @@ class Intake:
     def _give_up(self) -> list[_Waiting]:
         """The round never began: the database is away, and so it is for all that wait."""
         self._asked = False
-        waiting = list(self._line)
-        self._line.clear()
-        return waiting
+        return list(iter(self._next, None))
 
     async def _singly(self, taken: list[_Waiting]) -> None:
         """Store bodies one by one, so that what fails one of them costs no other."""
@@ -122,6 +133,8 @@ class Intake:
             return await self._ingest.store(tx, [delivery], singly=True)
 
         for waiting in taken:
+            if waiting.future.done():
+                continue  # whoever waited has gone, and sends it again
             try:
                 result: Awaitable[list[Ingested]] = self._write(partial(work, waiting.delivery))
                 (stored,) = await result
