@@ -121,6 +121,7 @@ class PostgresDriver:
             try:
                 await self._commit(jobs)
             except _CommitLostError as error:
+                self._generation += 1
                 self._drop_writer()
                 _fail(jobs, DatabaseUnavailableError(explained(error.__cause__)))
             except Exception as error:

@@ -33,17 +33,23 @@ SELECT d.datcollate, to_jsonb(d)->>'datlocprovider', current_setting('server_enc
        current_setting('server_version_num')::int
   FROM pg_database d WHERE d.datname = current_database()
 """
-_AWAY = re.compile(r"08|53|57|58|40|25P0|55P03|XX")
-"""SQLSTATE classes that are the database's fault and may pass: connection, resources, shutdown, deadlock, locks."""
+_AWAY = re.compile(r"08|53|57|58|40|25P0|25006|55P03|XX")
+"""SQLSTATE classes that are the database's fault and may pass: connection, resources, shutdown, deadlock, locks, and
+a server that only reads, as one does that was the main one before a failover."""
 
 
 async def connect(url: str, *, create: bool = False, check: bool = False) -> asyncpg.Connection:
     """Open a connection; ``create`` makes the database, ``check`` looks whether it is one that Muster can use.
 
-    Raises ``NotReadyError`` with what has to be done where ``check`` or ``create`` is set, else asyncpg's own errors.
+    Raises ``NotReadyError`` with what has to be done where ``check`` or ``create`` is set, else an ``OSError`` or
+    asyncpg's own errors of connections, which all are the database's.
     """
     if not create and not check:
-        return await _open(url)
+        try:
+            return await _open(url)
+        except asyncpg.PostgresError as error:
+            # It was one of ours before: whatever keeps us out now (a failover, a restore, a password) may pass.
+            raise ConnectionError(explained(error)) from error
     try:
         try:
             connection = await _open(url)
@@ -117,9 +123,11 @@ def is_the_databases(error: BaseException | None) -> bool:
         return True  # another process has changed a table; the next connection learns its new shape
     if isinstance(error, asyncpg.PostgresError):
         return bool(_AWAY.match(error.sqlstate or ""))
+    if isinstance(error, asyncpg.InternalClientError):
+        return True  # asyncpg has lost track: the server has said good-bye, and the end of the connection is on its way
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError)  # asyncpg.DataError is the statement's fault
-    return isinstance(error, OSError | asyncio.TimeoutError)
+    return isinstance(error, OSError | asyncio.TimeoutError | MemoryError)
 
 
 def explained(error: BaseException | None) -> str:

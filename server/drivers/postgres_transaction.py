@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -110,27 +110,29 @@ class PostgresTransaction(Sequenced):
 
     async def attempt(self, work: Awaitable[Result]) -> Result | Exception:
         """See ``Transaction.attempt``."""
-        await self._connection.execute("SAVEPOINT muster")
-        try:
-            result = await work
-        except Exception as error:
-            if isinstance(error, DatabaseUnavailableError) or is_the_databases(error):
-                raise
-            return await self._undo(error)
-        await self._connection.execute("RELEASE muster")
-        return result
+        return await self._behind(
+            "attempt", work, lambda error: isinstance(error, DatabaseUnavailableError) or is_the_databases(error)
+        )
 
     async def behind_savepoint(self, work: Awaitable[Result]) -> Result | Exception:
         """As ``attempt``, and a table that its readers do not let go of costs only this work its turn."""
-        try:
-            return await self.attempt(work)
-        except DatabaseUnavailableError as error:
-            return await self._undo(error)
+        return await self._behind("job", work, is_the_databases)
 
-    async def _undo(self, error: Exception) -> Exception:
-        await self._connection.execute("ROLLBACK TO muster; RELEASE muster")
-        self.forget_seq()
-        return error
+    async def _behind(
+        self, savepoint: str, work: Awaitable[Result], is_raised: Callable[[Exception], bool]
+    ) -> Result | Exception:
+        # Of two savepoints of one name only the inner can be reached; what raises through an attempt leaves its own.
+        await self._connection.execute(f"SAVEPOINT {savepoint}")
+        try:
+            result = await work
+        except Exception as error:
+            if is_raised(error):
+                raise
+            await self._connection.execute(f"ROLLBACK TO {savepoint}; RELEASE {savepoint}")
+            self.forget_seq()
+            return error
+        await self._connection.execute(f"RELEASE {savepoint}")
+        return result
 
     async def table_exists(self, name: str) -> bool:
         """See ``Transaction.table_exists``."""

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -122,27 +122,25 @@ class SqliteDriver:
 
     def _commit(self, jobs: list[tuple[Work[Any], Future[Any]]]) -> None:
         """Run the jobs in one transaction, each behind a savepoint, and answer them when it is durable."""
-        done: list[tuple[Future[Any], Callable[[], None]]] = []
+        # From now on nobody can take his request back, so each future can be answered.
+        jobs = [job for job in jobs if job[1].set_running_or_notify_cancel()]
         try:
             with _translated():
-                self._notice_others()
                 self._connection.execute("BEGIN IMMEDIATE")
+                self._notice_others()
                 transaction = _SqliteTransaction(self._connection)
-                for work, future in jobs:
-                    if not future.set_running_or_notify_cancel():
-                        continue
-                    done.append((future, self._run(work, future, transaction)))
+                answers = [self._run(work, future, transaction) for work, future in jobs]
                 self._connection.execute("COMMIT")
         except BaseException as error:
             if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # then the next transaction does not begin, and it is tried again
+                    self._connection.execute("ROLLBACK")
             self._generation += 1
             log.warning("transaction failed: %s", error)
             for _, future in jobs:
-                if not future.done():
-                    future.set_exception(error)
+                future.set_exception(error)
             return
-        for _, answer in done:
+        for answer in answers:
             answer()
         self._log.keep_short(self._connection, BUSY_SECONDS)
 
@@ -291,14 +289,32 @@ def _drive(coroutine: Coroutine[Any, Any, Result] | Any) -> Result:
     raise RuntimeError("a storage method waited for something other than its transaction")
 
 
+_OF_STATEMENTS = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_MISUSE,
+        sqlite3.SQLITE_RANGE,
+    }
+)
+
+
 def _is_the_databases(error: Exception) -> bool:
-    """Whether the database failed, and not the statement: a full disk or a lock fails the whole transaction."""
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR
+    """Whether the database failed, and not the statement: a full disk, a lock or a damaged file fails all there is."""
+    if isinstance(error, MemoryError):
+        return True
+    # What Python's module says of itself has no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return isinstance(error, sqlite3.Error) and code & 0xFF not in _OF_STATEMENTS
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise DatabaseUnavailableError(str(error)) from error
+    except (sqlite3.Error, MemoryError) as error:
+        if isinstance(error, sqlite3.OperationalError) or _is_the_databases(error):
+            raise DatabaseUnavailableError(str(error) or "there is no memory left") from error
+        raise

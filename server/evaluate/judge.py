@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -29,6 +30,7 @@ from server.evaluate.verdicts import (
 )
 from server.evaluate.whole import refuse_unkept
 from server.normalize.times import iso, unix
+from server.store.days import begin_judging, close_judged
 from server.store.driver import StoreError, Transaction
 from server.store.store import Store
 from server.store.tables import QueryTable
@@ -77,16 +79,18 @@ async def evaluate(store: Store, first: date, last: date) -> list[Judged]:
 
 
 async def _evaluate_day(store: Store, day: Day) -> list[Judged]:
-    closed = store.clock() >= _closing_time(day)
+    closing, mark = store.clock() >= _closing_time(day), secrets.token_hex(8)
 
-    async def close_day(tx: Transaction) -> None:
+    async def begin(tx: Transaction) -> None:
         await _open_day(tx, day)
-        if closed:
-            await tx.run("UPDATE muster_days SET state = 'closed' WHERE day = ? AND state = 'open'", (day.day,))
+        if closing:
+            await begin_judging(tx, day.day, mark)
 
+    await store.write(begin)
     # One transaction a control: devices can go on reporting between them.
     results = [await store.write(partial(_judge_control, store, loaded, day)) for loaded in store.catalog.judged()]
-    await store.write(close_day)
+    if closing:
+        await store.write(lambda tx: close_judged(tx, day.day, mark))
     return results
 
 

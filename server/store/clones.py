@@ -82,15 +82,15 @@ class Clones:
         other = machine_of(line)
         if (device.device_no, other) in self._said:
             return
-        if len(self._said) >= SAID_AT_MOST:
-            self._said.clear()
-        self._said.add((device.device_no, other))
         reason = (
             f"the node key of this machine ({device.machine}) is used by another one ({other}), which calls itself"
             f" {line.host_identifier[:255]!r}: nothing of that was stored, and it was told to enrol"
         )
         log.warning("device %s: %s", device.device_id, reason)
         await self._store.reject(device, [BadLine(reason=reason, sample="")])
+        if len(self._said) >= SAID_AT_MOST:
+            self._said.clear()
+        self._said.add((device.device_no, other))
 
 
 def _is_stranger(line: ResultLine | StatusLine, device: Device) -> bool:

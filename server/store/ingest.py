@@ -13,8 +13,8 @@ from server.normalize.minimise import Minimiser
 from server.normalize.names import parse_scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
-from server.normalize.times import iso, unix
-from server.store import devices, rejects
+from server.normalize.times import iso
+from server.store import days, devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
 from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant, gap_for
 from server.store.dating import DatedLines, date_bodies
@@ -27,7 +27,6 @@ from server.wire.messages import BadLine, LogBody, StatusLine
 
 log = logging.getLogger(__name__)
 
-DAY = 86_400
 SCHEDULE_QUERY = "osquery_schedule"
 STOPPED = "osquery stopped the query at its watchdog's limits and does not run it for a day"
 
@@ -93,7 +92,7 @@ class Ingest:
     ) -> None:
         self._registry = registry
         self._shipped = shipped
-        self._max_age = max_age_days * DAY
+        self._max_age = max_age_days * days.DAY
         self._counted_days = fresh_days - 1
         self._clock = clock
         self._minimiser = minimiser
@@ -117,7 +116,7 @@ class Ingest:
             await self._keep_statuses(tx, load.device, load.statuses, now, news)
             load.done.statuses = len(load.statuses)
             await self.reject(tx, load.device, load.done.rejected)
-        await self._reopen_days(tx, news)
+        await days.reopen(tx, news, self._counted_days)
         if news:
             await tx.seq()  # so that whoever waits for news can see that there was some
         await devices.heard(tx, [(load.device.device_no, load.earliest) for load in loads], now)
@@ -313,18 +312,6 @@ class Ingest:
         """Keep lines that could not be stored, each once and up to a cap per device."""
         kept = [self._minimiser.bad(line, device.platform) for line in lines]
         await rejects.keep(tx, device.device_no, kept, self._clock())
-
-    async def _reopen_days(self, tx: Transaction, news: set[str]) -> None:
-        """Open the closed days whose verdicts the news may change; the worker judges them again and closes them."""
-        if not news:
-            return
-        days = await tx.rows(
-            "SELECT day, starts_at, ends_at FROM muster_days WHERE state = 'closed' AND ends_at > ?", (min(news),)
-        )
-        for day, starts_at, ends_at in days:
-            counts_from = iso(unix(starts_at) - self._counted_days * DAY)
-            if any(counts_from <= at < ends_at for at in news):
-                await tx.run("UPDATE muster_days SET state = 'open' WHERE day = ?", (day,))
 
     def _gap(self, query: str) -> int:
         shipped = self._shipped.get(query)

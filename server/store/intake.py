@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,7 +29,7 @@ ANSWER_SECONDS = 9.0
 Write = Callable[[Work[list[Ingested]]], Coroutine[Any, Any, list[Ingested]]]
 
 
-@dataclass(slots=True, eq=False)  # taken out of the line by identity, while a thread takes others
+@dataclass(slots=True, eq=False)
 class _Waiting:
     delivery: Delivery
     future: asyncio.Future[Ingested]
@@ -42,7 +41,8 @@ class Intake:
     def __init__(self, write: Write, ingest: Ingest) -> None:
         self._write = write
         self._ingest = ingest
-        self._line: deque[_Waiting] = deque()
+        # Taken from in the writer's thread, so only by what the interpreter does in one step.
+        self._line: OrderedDict[_Waiting, None] = OrderedDict()
         self._asked = False
         self._rounds: set[asyncio.Task[None]] = set()
 
@@ -53,7 +53,7 @@ class Intake:
         is and will be recognised when it comes again.
         """
         waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())
-        self._line.append(waiting)
+        self._line[waiting] = None
         if not self._asked:
             self._ask_for_a_round()
         try:
@@ -62,10 +62,7 @@ class Intake:
         except TimeoutError as error:
             raise DatabaseUnavailableError("the database is too slow to answer in time") from error
         finally:
-            if waiting.future.cancelled():
-                # Nobody waits for it any more: while the database stands still, its bytes must not pile up here.
-                with suppress(ValueError):
-                    self._line.remove(waiting)
+            self._line.pop(waiting, None)  # nobody waits for it any more: its body must not be held
 
     def _ask_for_a_round(self) -> None:
         self._asked = True
@@ -75,29 +72,30 @@ class Intake:
 
     async def _round(self) -> None:
         loop = asyncio.get_running_loop()
-        taken: list[_Waiting] = []
+        taken: list[_Waiting] | None = None
 
         async def work(tx: Transaction) -> list[Ingested]:
+            nonlocal taken
             # This may run in the writer's thread, and again after a failure: what was taken once stays taken.
-            if not taken:
-                taken.extend(self._take())
+            if taken is None:
+                taken = self._take()
                 loop.call_soon_threadsafe(self._taken)
             return await self._ingest.store(tx, [waiting.delivery for waiting in taken])
 
         try:
             results = await self._write(work)
-        except TableBusyError:
-            await self._singly(taken)
-        except DatabaseUnavailableError as error:
-            _fail(taken, error)
-            if not taken:
+        except Exception as error:
+            if taken is None:
                 # The round never began, so the database is away: each waits on until its own time is over.
+                log.warning("no round could begin: %s", error)
                 loop.call_later(RETRY_SECONDS, self._taken)
-        except Exception:
-            log.warning("a group of bodies is stored one by one", exc_info=True)
-            await self._singly(taken)
+            elif isinstance(error, DatabaseUnavailableError) and not isinstance(error, TableBusyError):
+                _fail(taken, error)
+            else:
+                log.warning("a group of bodies is stored one by one", exc_info=True)
+                await self._singly(taken)
         else:
-            for waiting, result in zip(taken, results, strict=True):
+            for waiting, result in zip(taken or (), results, strict=True):
                 if not waiting.future.done():
                     waiting.future.set_result(result)
 
@@ -105,12 +103,20 @@ class Intake:
         """What waits and is still waited for, up to a round's measure; always something if there is anything."""
         taken: list[_Waiting] = []
         lines = 0
-        while self._line and len(taken) < BODIES_A_ROUND and lines < LINES_A_ROUND:
-            waiting = self._line.popleft()
+        while len(taken) < BODIES_A_ROUND and lines < LINES_A_ROUND:
+            waiting = self._next()
+            if waiting is None:
+                break
             if not waiting.future.done():
                 taken.append(waiting)
                 lines += len(waiting.delivery.body.results) + len(waiting.delivery.body.statuses)
         return taken
+
+    def _next(self) -> _Waiting | None:
+        try:
+            return self._line.popitem(last=False)[0]
+        except KeyError:
+            return None
 
     def _taken(self) -> None:
         """A round has begun, or could not; what waits now is for the next."""
@@ -125,6 +131,8 @@ class Intake:
             return await self._ingest.store(tx, [delivery], singly=True)
 
         for waiting in taken:
+            if waiting.future.done():
+                continue  # whoever waited has gone, and sends it again
             try:
                 result: Awaitable[list[Ingested]] = self._write(partial(work, waiting.delivery))
                 (stored,) = await result

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from server.store import devices
-from server.store.driver import Driver
+from server.store.driver import Driver, Transaction
 
 STALE_SECONDS = 2.0
 """A revocation by whatever process takes effect everywhere within this time."""
@@ -28,8 +29,8 @@ class Keyring:
             await self._look()
         device = self._devices.get(node_key)
         if device is None:
-            device = await self._driver.read(lambda tx: devices.device_of_key(tx, node_key))
-            if device is not None:
+            version, device = await self._driver.read(partial(_found, node_key))
+            if device is not None and version == self._version:  # else it may have been revoked since that was read
                 self._devices[node_key] = device
         return device
 
@@ -45,3 +46,7 @@ class Keyring:
             self._devices.clear()
             self._version = version
         self._good_until = looked + STALE_SECONDS
+
+
+async def _found(node_key: str, tx: Transaction) -> tuple[str, devices.Device | None]:
+    return await devices.keys_version(tx), await devices.device_of_key(tx, node_key)

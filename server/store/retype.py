@@ -137,11 +137,6 @@ class _Change:
                 "UPDATE muster_other_kinds SET begun_seq = ? WHERE table_name = ? AND sql_name = ? AND kind = ?",
                 (await tx.seq(), *key),
             )
-        if table.mode != "events":  # rows taken back while they were open are in no other index
-            await tx.run(
-                f"CREATE INDEX IF NOT EXISTS {_index(table)} ON {table.rows_name} (device_no, muster_digest)"
-                f" WHERE {_TAKEN_BACK}"
-            )
         last = await tx.row("SELECT COALESCE(MAX(device_no), 0) FROM muster_devices")
         return int(last[0]) if last else 0
 
@@ -170,8 +165,6 @@ class _Change:
             await tx.run(f"ALTER TABLE {table.rows_name} RENAME COLUMN {quoted(old)} TO {quoted(new)}")
         for statement in table.create_views():
             await tx.run(statement)
-        if table.mode != "events":
-            await tx.run(f"DROP INDEX IF EXISTS {_index(table)}")
         await tx.run(f"DELETE {_OTHER_KIND}", (*filling.key, self.kind))
         await tx.run(
             "INSERT INTO muster_other_kinds (table_name, sql_name, kind, kept_in) VALUES (?, ?, ?, ?)",
@@ -231,10 +224,6 @@ async def _convert(tx: Transaction, filling: _Filling, where: str, parameters: t
                 rows,
             )
     return len(found)
-
-
-def _index(table: QueryTable) -> str:
-    return quoted(internal_name("taken", table.name))
 
 
 def _converted(old: Value, kept: Value, misfit: str | None, name: str, kind: str) -> tuple[Value, str | None]:

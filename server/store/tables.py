@@ -76,7 +76,7 @@ class QueryTable:
     def create_taken_index(self) -> str:
         """The index of the few rows that were held to be true still when they were taken back."""
         return (
-            f"CREATE INDEX IF NOT EXISTS {quoted(f'muster_taken_{self.name}')} ON {self.rows_name}"
+            f"CREATE INDEX IF NOT EXISTS {quoted(internal_name('taken', self.name))} ON {self.rows_name}"
             " (device_no, muster_superseded_seq) WHERE valid_to IS NULL AND muster_superseded_seq IS NOT NULL"
         )
 

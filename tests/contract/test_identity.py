@@ -11,9 +11,11 @@ import pytest
 
 from server.normalize.devices import DeviceFacts
 from server.normalize.machines import SERIAL_DECORATION, UUID_DECORATION
+from server.store import keyring
 from server.store.access import add_enroll_secret
 from server.store.clones import ENROLMENTS_AN_HOUR, Clones
 from server.store.devices import Device
+from server.store.driver import DatabaseUnavailableError, Driver, Work
 from server.store.store import Store
 from server.wire.log import parse_log
 from tests.contract.test_schema_that_moves import second_server
@@ -278,3 +280,61 @@ async def test_rows_belong_to_the_key_whatever_the_body_claims(tmp_path: Path) -
             line = {**snapshot_line("people", T0 + len(claimed), [{"who": claimed}]), "hostIdentifier": claimed}
             assert await post(store, clones, bob, line) == "ok"
         assert await rows(store, "SELECT DISTINCT hostname FROM people_history") == [("bob",)]
+
+
+class _SlowReads:
+    """A store's driver whose answer to one read arrives late."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.late: int | None = None
+        self.read_it, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def read(self, work: Work[Any]) -> Any:
+        found = await self._driver.read(work)
+        if self.late is not None:
+            self.late -= 1
+            if self.late == 0:
+                self.read_it.set()
+                await self.go_on.wait()
+        return found
+
+
+async def test_a_key_revoked_while_it_is_looked_up_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "STALE_SECONDS", 0.0)  # look at every use whether a key was revoked
+    async with open_store(tmp_path) as store:
+        secret = await secret_of(store)
+        old = await enroll(store, secret, facts("a", serial="S1"))
+        driver = _SlowReads(store.driver)
+        keys = keyring.Keyring(driver)  # type: ignore[arg-type]
+        assert await keys.device_of("unknown") is None
+        driver.late = 2  # the first read is whether a key was revoked
+        looking = asyncio.create_task(keys.device_of(old))
+        await driver.read_it.wait()
+        await enroll(store, secret, facts("a", serial="S1"))
+        assert await keys.device_of("unknown") is None  # learns of the revocation
+        driver.go_on.set()
+        await looking
+        assert await keys.device_of(old) is None
+
+
+async def test_a_copied_key_is_said_though_the_database_was_away_the_first_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(tmp_path) as store:
+        key = await enroll(store, await secret_of(store), facts("a"))
+        clones, reject, tries = Clones(store), store.reject, []
+
+        async def away_at_first(*what: Any) -> None:
+            tries.append(what)
+            if len(tries) == 1:
+                raise DatabaseUnavailableError("away")
+            await reject(*what)
+
+        monkeypatch.setattr(store, "reject", away_at_first)
+        with pytest.raises(DatabaseUnavailableError):
+            await post(store, clones, key, made_on("UUID-2", T0 + DAY))
+        assert await post(store, clones, key, made_on("UUID-2", T0 + DAY)) == "node_invalid"
+        assert len(await rows(store, "SELECT reason FROM rejects")) == 1

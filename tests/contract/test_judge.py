@@ -9,6 +9,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from server.api.keys import Presence
 from server.app import shipped_packs
 from server.catalog.catalog import load_catalog
@@ -234,6 +236,29 @@ async def test_a_rule_that_does_not_fit_its_columns_is_an_error_and_no_crash(tmp
         await f.store.write(lambda tx: tx.run("UPDATE muster_columns SET kind = 'text' WHERE sql_name = 'uid'"))
         await f.judge(0)
         assert await f.verdicts(laptop) == [("error", "rule_broken", 0)]
+
+
+async def test_an_answer_that_comes_while_its_day_is_judged_keeps_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet(tmp_path) as f:
+        laptop = await add_device(f.store, "laptop")
+        await f.users(laptop, 0, 9, ROOT)
+        write, late = f.store.write, [TOOR]
+
+        async def write_then_hear(work: Any) -> Any:
+            result = await write(work)
+            if getattr(result, "control", "") == CONTROL and late:
+                await f.users(laptop, 0, 12, ROOT, late.pop())
+            return result
+
+        monkeypatch.setattr(f.store, "write", write_then_hear)
+        await f.judge(0)
+        assert not late
+        assert await rows(f.store, "SELECT state FROM days") == [("open",)]
+        await f.judge(0)
+        assert await f.verdicts(laptop) == [("fail", "rows_match", 0)]
+        assert await rows(f.store, "SELECT state FROM days") == [("closed",)]
 
 
 async def test_late_answers_open_their_day_again_and_repeated_ones_do_not(tmp_path: Path) -> None:

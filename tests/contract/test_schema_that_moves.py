@@ -16,6 +16,7 @@ from server.catalog.catalog import Catalog
 from server.normalize.times import iso
 from server.store import retype as retyping
 from server.store.devices import Device
+from server.store.names import internal_name
 from server.store.store import Store
 from tests.contract.test_store import T0, event, send
 from tests.support.catalogs import people_catalog
@@ -130,6 +131,29 @@ async def test_rows_taken_back_are_retyped_too(tmp_path: Path) -> None:
         store = await move(store, NUMBERS)
         taken = "SELECT uid FROM muster_rows_people WHERE muster_superseded_seq IS NOT NULL AND valid_to IS NULL"
         assert await rows(store, taken) == [(1,)]
+
+
+_INDEXES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? ORDER BY name",
+    "postgres": "SELECT indexname FROM pg_indexes WHERE tablename = ? ORDER BY indexname",
+}
+
+
+async def test_a_retyped_table_keeps_its_indexes(tmp_path: Path, database: str) -> None:
+    async with open_store(tmp_path, TEXTS) as store:
+        before = await rows(store, _INDEXES[database], ("muster_rows_people",))
+        assert before
+        store = await move(store, NUMBERS)
+        assert await rows(store, _INDEXES[database], ("muster_rows_people",)) == before
+
+
+async def test_tables_whose_long_names_begin_alike_have_the_same_indexes(tmp_path: Path, database: str) -> None:
+    names = [f"{'people_' * 7}x_{end}" for end in ("one", "two")]
+    async with open_store(tmp_path) as store:
+        device = await add_device(store, "a")
+        await send(store, device, *(snapshot_line(name, T0, [{"who": "ann"}]) for name in names))
+        found = [await rows(store, _INDEXES[database], (internal_name("rows", name),)) for name in names]
+        assert [len(indexes) for indexes in found] == [3, 3]
 
 
 async def test_a_volatile_column_takes_its_newest_value(tmp_path: Path) -> None:
