@@ -85,10 +85,13 @@ class Intake:
         try:
             results = await self._write(work)
         except Exception as error:
-            if taken is None:
-                # The round never began, so the database is away: each waits on until its own time is over.
+            if taken is None and isinstance(error, DatabaseUnavailableError):
+                # The round never began: each waits on until its own time is over.
                 log.warning("no round could begin: %s", error)
                 loop.call_later(RETRY_SECONDS, self._taken)
+            elif taken is None:
+                self._asked = False
+                _fail(list(iter(self._next, None)), error)
             elif isinstance(error, DatabaseUnavailableError) and not isinstance(error, TableBusyError):
                 _fail(taken, error)
             else:
