@@ -29,6 +29,7 @@ def shipped_catalog() -> Catalog:
 
 _kind = "sqlite"
 _urls: dict[Path, str] = {}
+_templates: list[str] | None = None
 
 
 @contextmanager
@@ -53,12 +54,36 @@ def on(kind: str) -> Iterator[None]:
             postgres.drop_database_now(_urls.popitem()[1])
 
 
-async def url_in(directory: Path) -> str:
-    """The URL of the database that belongs to a folder, made if there is none yet."""
+@contextmanager
+def migrated_once() -> Iterator[None]:
+    """Let ``open_store`` copy one migrated database of Postgres meanwhile, in place of migrating every new one."""
+    global _templates
+    _templates = []
+    try:
+        yield
+    finally:
+        for url in _templates:
+            postgres.drop_database_now(url)
+        _templates = None
+
+
+async def _like() -> str:
+    """What a new database of Postgres is a copy of."""
+    if _templates is None:
+        return postgres.BYTE_ORDER
+    if not _templates:
+        _templates.append(await postgres.new_database())
+        async with opened_database(_templates[0]) as database:
+            await migrate(database.driver, time.time())
+    return f"TEMPLATE {postgres.name_of(_templates[0])}"
+
+
+async def url_in(directory: Path, *, migrated: bool = False) -> str:
+    """The URL of the database that belongs to a folder; one that is new may be migrated where that costs less."""
     if _kind == "sqlite":
         return f"sqlite:///{directory / 'store.db'}"
     if directory not in _urls:
-        _urls[directory] = await postgres.new_database()
+        _urls[directory] = await postgres.new_database(await _like() if migrated else postgres.BYTE_ORDER)
     return _urls[directory]
 
 
@@ -67,11 +92,24 @@ async def open_store(
     directory: Path, catalog: Catalog | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Store]:
     """A migrated store in ``directory`` that believes any past time."""
-    async with opened_database(await url_in(directory), create=True) as database:
+    async with opened_database(await url_in(directory, migrated=True), create=True) as database:
         await migrate(database.driver, clock())
         store = Store(database.driver, catalog or shipped_catalog(), max_age_days=SINCE_1970, clock=clock)
         await store.ship()
         yield store
+
+
+@asynccontextmanager
+async def passing_store(
+    directory: Path, catalog: Catalog | None = None, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Store]:
+    """As ``open_store``, for a test that makes many of them: a database of Postgres is dropped at once."""
+    try:
+        async with open_store(directory, catalog, clock) as store:
+            yield store
+    finally:
+        if directory in _urls:
+            await postgres.drop_database(_urls.pop(directory))
 
 
 async def add_device(store: Store, name: str, platform: str = "linux") -> Device:
