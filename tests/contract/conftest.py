@@ -10,8 +10,8 @@ from tests.support import stores
 
 
 @pytest.fixture(autouse=True, scope="session")
-def migrated_once() -> Iterator[None]:
-    with stores.migrated_once():
+def copying() -> Iterator[None]:
+    with stores.copying():
         yield
 
 

@@ -22,6 +22,7 @@ import asyncpg
 from server.drivers.postgres_role import role_of
 
 BYTE_ORDER = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+OTHER = "MUSTER_TEST_POSTGRES"
 MEMORY_BYTES = 2 * 2**30
 """What a memory file system must have free before a cluster is put there."""
 
@@ -62,7 +63,7 @@ async def _configure(url: str, *settings: str) -> None:
 @cache
 def cluster() -> str:
     """The URL of the test run's cluster: its own database."""
-    return os.environ.get("MUSTER_TEST_POSTGRES") or str(_started().get_uri())
+    return os.environ.get(OTHER) or str(_started().get_uri())
 
 
 @cache
@@ -74,6 +75,11 @@ def _started() -> Any:
 def url_of(name: str, at: str | None = None) -> str:
     """The URL of a database of the cluster, or of the one that another URL is of."""
     return urlunsplit(urlsplit(at or cluster())._replace(path=f"/{name}"))
+
+
+def copy_of(url: str) -> str:
+    """The options of ``new_database`` for a copy; in memory Postgres copies files sooner than it logs their pages."""
+    return f"TEMPLATE {name_of(url)}" + ("" if OTHER in os.environ else " STRATEGY FILE_COPY")
 
 
 def name_of(url: str) -> str:

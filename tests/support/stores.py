@@ -29,7 +29,7 @@ def shipped_catalog() -> Catalog:
 
 _kind = "sqlite"
 _urls: dict[Path, str] = {}
-_templates: list[str] | None = None
+_templates: dict[bool, str] | None = None
 
 
 @contextmanager
@@ -55,35 +55,41 @@ def on(kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def migrated_once() -> Iterator[None]:
-    """Let ``open_store`` copy one migrated database of Postgres meanwhile, in place of migrating every new one."""
+def copying() -> Iterator[None]:
+    """Let ``open_store`` copy a database of Postgres meanwhile, in place of migrating every one and making its tables.
+
+    What was made for the shipped catalog serves only that; the other one is just migrated.
+    """
     global _templates
-    _templates = []
+    _templates = {}
     try:
         yield
     finally:
-        for url in _templates:
+        for url in _templates.values():
             postgres.drop_database_now(url)
         _templates = None
 
 
-async def _like() -> str:
+async def _like(catalog: Catalog) -> str:
     """What a new database of Postgres is a copy of."""
     if _templates is None:
         return postgres.BYTE_ORDER
-    if not _templates:
-        _templates.append(await postgres.new_database())
-        async with opened_database(_templates[0]) as database:
+    shipped = catalog is shipped_catalog()
+    if shipped not in _templates:
+        _templates[shipped] = await postgres.new_database()
+        async with opened_database(_templates[shipped]) as database:
             await migrate(database.driver, time.time())
-    return f"TEMPLATE {postgres.name_of(_templates[0])}"
+            if shipped:
+                await Store(database.driver, catalog).ship()
+    return postgres.copy_of(_templates[shipped])
 
 
-async def url_in(directory: Path, *, migrated: bool = False) -> str:
-    """The URL of the database that belongs to a folder; one that is new may be migrated where that costs less."""
+async def url_in(directory: Path, catalog: Catalog | None = None) -> str:
+    """The URL of the database that belongs to a folder; a new one is empty, or may be ready for a catalog."""
     if _kind == "sqlite":
         return f"sqlite:///{directory / 'store.db'}"
     if directory not in _urls:
-        _urls[directory] = await postgres.new_database(await _like() if migrated else postgres.BYTE_ORDER)
+        _urls[directory] = await postgres.new_database(await _like(catalog) if catalog else postgres.BYTE_ORDER)
     return _urls[directory]
 
 
@@ -92,9 +98,10 @@ async def open_store(
     directory: Path, catalog: Catalog | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Store]:
     """A migrated store in ``directory`` that believes any past time."""
-    async with opened_database(await url_in(directory, migrated=True), create=True) as database:
+    catalog = catalog or shipped_catalog()
+    async with opened_database(await url_in(directory, catalog), create=True) as database:
         await migrate(database.driver, clock())
-        store = Store(database.driver, catalog or shipped_catalog(), max_age_days=SINCE_1970, clock=clock)
+        store = Store(database.driver, catalog, max_age_days=SINCE_1970, clock=clock)
         await store.ship()
         yield store
 
