@@ -9,6 +9,12 @@ import pytest
 from tests.support import stores
 
 
+@pytest.fixture(autouse=True, scope="session")
+def copying() -> Iterator[None]:
+    with stores.copying():
+        yield
+
+
 @pytest.fixture(autouse=True, params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """Which database ``open_store`` opens in this test."""

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 
 from server.api.keys import Presence
-from server.app import shipped_packs
-from server.catalog.catalog import load_catalog
 from server.evaluate.judge import evaluate
 from server.normalize.names import scheduled_name
 from server.store.devices import Device
@@ -21,9 +19,9 @@ from server.store.store import Store
 from server.wire.log import parse_log
 from server.worker import Worker
 from tests.support.server import snapshot_line
-from tests.support.stores import add_device, open_store, rows
+from tests.support.stores import add_device, open_store, rows, shipped_catalog
 
-CATALOG = load_catalog(shipped_packs())
+CATALOG = shipped_catalog()
 CONTROL = "only-root-has-uid-0"
 FIRST = date(2026, 9, 1)
 MIDNIGHT = 1_788_220_800  # 2026-09-01T00:00:00Z

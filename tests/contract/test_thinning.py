@@ -19,7 +19,7 @@ from server.store.thinning import thin
 from tests.contract.test_judge import CATALOG, DAY, FIRST, HOUR, MIDNIGHT, ROOT, TOOR, Fleet, fleet
 from tests.contract.test_store import event, run, send
 from tests.support.server import snapshot_line
-from tests.support.stores import add_device, contents, open_store, rows
+from tests.support.stores import add_device, contents, open_store, passing_store, rows
 
 T0 = MIDNIGHT
 LATER = iso(MIDNIGHT + 30 * DAY)
@@ -273,7 +273,7 @@ async def test_thinning_changes_nothing_that_is_told_before_or_after(
     """Whatever was told: the rows, the stretches and what comes of later answers are as without thinning."""
     dumps = []
     for thinning in (False, True):
-        async with open_store(tmp_path_factory.mktemp("store"), CATALOG, clock=lambda: MIDNIGHT + 9e5) as store:
+        async with passing_store(tmp_path_factory.mktemp("store"), CATALOG, clock=lambda: MIDNIGHT + 9e5) as store:
             device = await add_device(store, "a")
             await store.write(lambda tx: tx.run("UPDATE muster_devices SET device_id = 'same'"))
             for words in (told, new):

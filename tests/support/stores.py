@@ -29,6 +29,7 @@ def shipped_catalog() -> Catalog:
 
 _kind = "sqlite"
 _urls: dict[Path, str] = {}
+_templates: dict[bool, str] | None = None
 
 
 @contextmanager
@@ -53,12 +54,42 @@ def on(kind: str) -> Iterator[None]:
             postgres.drop_database_now(_urls.popitem()[1])
 
 
-async def url_in(directory: Path) -> str:
-    """The URL of the database that belongs to a folder, made if there is none yet."""
+@contextmanager
+def copying() -> Iterator[None]:
+    """Let ``open_store`` copy a database of Postgres meanwhile, in place of migrating every one and making its tables.
+
+    What was made for the shipped catalog serves only that; the other one is just migrated.
+    """
+    global _templates
+    _templates = {}
+    try:
+        yield
+    finally:
+        for url in _templates.values():
+            postgres.drop_database_now(url)
+        _templates = None
+
+
+async def _like(catalog: Catalog) -> str:
+    """What a new database of Postgres is a copy of."""
+    if _templates is None:
+        return postgres.BYTE_ORDER
+    shipped = catalog is shipped_catalog()
+    if shipped not in _templates:
+        _templates[shipped] = await postgres.new_database()
+        async with opened_database(_templates[shipped]) as database:
+            await migrate(database.driver, time.time())
+            if shipped:
+                await Store(database.driver, catalog).ship()
+    return postgres.copy_of(_templates[shipped])
+
+
+async def url_in(directory: Path, catalog: Catalog | None = None) -> str:
+    """The URL of the database that belongs to a folder; a new one is empty, or may be ready for a catalog."""
     if _kind == "sqlite":
         return f"sqlite:///{directory / 'store.db'}"
     if directory not in _urls:
-        _urls[directory] = await postgres.new_database()
+        _urls[directory] = await postgres.new_database(await _like(catalog) if catalog else postgres.BYTE_ORDER)
     return _urls[directory]
 
 
@@ -67,11 +98,25 @@ async def open_store(
     directory: Path, catalog: Catalog | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Store]:
     """A migrated store in ``directory`` that believes any past time."""
-    async with opened_database(await url_in(directory), create=True) as database:
+    catalog = catalog or shipped_catalog()
+    async with opened_database(await url_in(directory, catalog), create=True) as database:
         await migrate(database.driver, clock())
-        store = Store(database.driver, catalog or shipped_catalog(), max_age_days=SINCE_1970, clock=clock)
+        store = Store(database.driver, catalog, max_age_days=SINCE_1970, clock=clock)
         await store.ship()
         yield store
+
+
+@asynccontextmanager
+async def passing_store(
+    directory: Path, catalog: Catalog | None = None, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Store]:
+    """As ``open_store``, for a test that makes many of them: a database of Postgres is dropped at once."""
+    try:
+        async with open_store(directory, catalog, clock) as store:
+            yield store
+    finally:
+        if directory in _urls:
+            await postgres.drop_database(_urls.pop(directory))
 
 
 async def add_device(store: Store, name: str, platform: str = "linux") -> Device:
