@@ -48,9 +48,9 @@ BENCHES = (
         measure=unchanged_snapshots,
         reading="""
             Devices repeat a snapshot of 200 rows (32 KB), each with the time a minute on, as an hourly query
-            does nearly always. The limit is an aiohttp handler on uvloop that reads the same body,
-            `orjson.loads` it and answers `{}`. `no_row_written` says that afterwards the query's table has as
-            many rows as before, and none that a later commit touched.
+            does nearly always; the rows are the same bytes in the same order. The limit is an aiohttp handler
+            on uvloop that reads the same body, `orjson.loads` it and answers `{}`. `no_row_written` says that
+            afterwards the query's table has as many rows as before, and none that a later commit touched.
         """,
     ),
     Bench(
