@@ -81,14 +81,15 @@ async def evaluate(store: Store, first: date, last: date) -> list[Judged]:
 async def _evaluate_day(store: Store, day: Day) -> list[Judged]:
     closing, mark = store.clock() >= _closing_time(day), secrets.token_hex(8)
 
-    async def begin(tx: Transaction) -> None:
-        await _open_day(tx, day)
+    async def begin(tx: Transaction) -> Day:
+        stored = await _open_day(tx, day)
         if closing:
             await begin_judging(tx, day.day, mark)
+        return stored
 
-    await store.write(begin)
-    # One transaction a control: devices can go on reporting between them.
-    results = [await store.write(partial(_judge_control, store, loaded, day)) for loaded in store.catalog.judged()]
+    bounds = await store.write(begin)
+    # Judged on a reader's view, a control at a time, so that devices go on reporting; only what changes is written.
+    results = [await _judge_control(store, loaded, bounds) for loaded in store.catalog.judged()]
     if closing:
         await store.write(lambda tx: close_judged(tx, day.day, mark))
     return results
@@ -109,25 +110,33 @@ def _closing_time(day: Day) -> float:
     return unix(day.ends_at) + GRACE_SECONDS
 
 
-async def _judge_control(store: Store, loaded: LoadedControl, day: Day, tx: Transaction) -> Judged:
-    day = await _open_day(tx, day)
-    control_no = await _control_no(tx, loaded)
-    tables = await store.tables(tx)
-    verdicts: dict[int, Verdict] = {}
-    for platform in (*PLATFORMS, ""):
-        verdicts |= await _judge_platform(tx, store.catalog, tables, loaded, platform, day)
-    await _exempt(tx, loaded.control_id, day, verdicts)
-    changed = await _write(tx, control_no, day.day, verdicts)
-    await tx.run(
-        "INSERT INTO muster_evaluation (control_no, day, rule_version, evaluated_at) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (control_no, day) DO UPDATE SET rule_version = excluded.rule_version,"
-        " evaluated_at = excluded.evaluated_at WHERE muster_evaluation.rule_version <> excluded.rule_version",
-        (control_no, day.day, rule_version(store.catalog, loaded), iso(store.clock())),
-    )
+async def _judge_control(store: Store, loaded: LoadedControl, day: Day) -> Judged:
+    async def judge(tx: Transaction) -> dict[int, Verdict]:
+        tables = await store.tables(tx)
+        verdicts: dict[int, Verdict] = {}
+        for platform in (*PLATFORMS, ""):
+            verdicts |= await _judge_platform(tx, store.catalog, tables, loaded, platform, day)
+        await _exempt(tx, loaded.control_id, day, verdicts)
+        return verdicts
+
+    verdicts = await store.read(judge)
+    changed = await store.write(partial(_keep, store, loaded, day.day, verdicts))
     totals: dict[str, int] = {}
     for verdict in verdicts.values():
         totals[verdict.status] = totals.get(verdict.status, 0) + 1
     return Judged(day.day, loaded.control_id, totals, changed)
+
+
+async def _keep(store: Store, loaded: LoadedControl, day: str, verdicts: Mapping[int, Verdict], tx: Transaction) -> int:
+    control_no = await _control_no(tx, loaded)
+    changed = await _write(tx, control_no, day, verdicts)
+    await tx.run(
+        "INSERT INTO muster_evaluation (control_no, day, rule_version, evaluated_at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (control_no, day) DO UPDATE SET rule_version = excluded.rule_version,"
+        " evaluated_at = excluded.evaluated_at WHERE muster_evaluation.rule_version <> excluded.rule_version",
+        (control_no, day, rule_version(store.catalog, loaded), iso(store.clock())),
+    )
+    return changed
 
 
 async def _judge_platform(
@@ -170,7 +179,7 @@ async def _judge_platform(
         if judged is None:
             judged = judge_rows(counts.get(device_no, _NO_ROWS), rule.quantifier, rule.empty)
         verdicts[device_no] = Verdict(judged[0], judged[0], 0, judged[1])
-    return verdicts | await _lapses(tx, table, rule, query.version, day, verdicts)
+    return verdicts | await _lapses(tx, table, rule, query.version, platform, day, verdicts)
 
 
 _NO_ROWS = Counts(0, 0, 0, 0)
@@ -181,14 +190,19 @@ def _not_applicable(scope: str, day: Day) -> Verdict:
 
 
 async def _lapses(
-    tx: Transaction, table: QueryTable, rule: Rule, version: str, day: Day, verdicts: Mapping[int, Verdict]
+    tx: Transaction,
+    table: QueryTable,
+    rule: Rule,
+    version: str,
+    platform: str,
+    day: Day,
+    verdicts: Mapping[int, Verdict],
 ) -> dict[int, Verdict]:
     """The passing devices at which the rule was broken at some answer within the day, marked so."""
-    span = (day.starts_at, day.ends_at)
     lapsed: dict[int, Verdict] = {}
-    for device_no, total, *counts in await tx.rows(
-        statements.counts_within(table, rule), (table.name, *span, version, *span, *span)
-    ):
+    span = (day.starts_at, day.ends_at)
+    parameters = (table.name, *span, platform, *span, *span, version)
+    for device_no, total, *counts in await tx.rows(statements.counts_within(table, rule), parameters):
         verdict = verdicts.get(device_no)
         if verdict is None or verdict.status != PASS:
             continue
@@ -235,16 +249,18 @@ async def _write(tx: Transaction, control_no: int, day: str, verdicts: Mapping[i
     known: dict[int, list[VerdictRun]] = {}
     for device_no, first, last, *verdict in await tx.rows(
         "SELECT device_no, first_day, last_day, status, underlying_status, lapsed, reason FROM muster_verdicts"
-        " WHERE control_no = ? AND ((first_day <= ? AND last_day >= ?) OR last_day IS NULL)"
-        " AND device_no NOT IN (SELECT device_no FROM muster_devices WHERE erased_at IS NOT NULL)",
+        " WHERE control_no = ? AND ((first_day <= ? AND last_day >= ?) OR last_day IS NULL)",
         (control_no, after, before),
     ):
         known.setdefault(device_no, []).append(VerdictRun(first, last, Verdict(*verdict)))
+    erased = {row[0] for row in await tx.rows("SELECT device_no FROM muster_devices WHERE erased_at IS NOT NULL")}
     gone: list[tuple[int, int, str]] = []
     new: list[tuple[object, ...]] = []
     changed = 0
-    for device_no in known.keys() | verdicts.keys():
+    for device_no in (known.keys() | verdicts.keys()) - erased:
         old = known.get(device_no, [])
+        if len(old) == 1 and old[0].verdict == verdicts.get(device_no) and old[0].goes_on_over(day, latest):
+            continue
         placed = place(old, day, latest, verdicts.get(device_no))
         if set(placed) == set(old):
             continue

@@ -16,6 +16,10 @@ class VerdictRun(NamedTuple):
     last_day: str | None
     verdict: Verdict
 
+    def goes_on_over(self, day: str, latest: str | None) -> bool:
+        """Whether a day that has this verdict, judged now, changes nothing of the run."""
+        return self.first_day <= day and self.last_day is None and latest is not None and day <= latest
+
 
 def place(runs: Iterable[VerdictRun], day: str, latest: str | None, verdict: Verdict | None) -> list[VerdictRun]:
     """Return the runs of one device and control after ``day`` got ``verdict`` (None: it has none that day).

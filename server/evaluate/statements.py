@@ -64,20 +64,26 @@ Parameters: platform, the day's start."""
 
 
 def counts_within(table: QueryTable, rule: Rule) -> str:
-    """How the rows stood to a rule at each answer within a day, for the devices whose rows changed on it.
+    """How the rows stood to a rule at the answers within a day, for the devices that did not say the same all day.
 
-    Answers to another version of the query are left out. Parameters: table name, start, end, version, then start, end,
-    start, end. Gives device_no, total, holding, breaking,
-    undecided, a row per device and answer.
+    Of answers that say the same as the word before them only the first is looked at; those to another version of the
+    query are left out. Parameters: table name, start, end, platform, then start, end, start, end, and the version.
+    Gives device_no, total, holding, breaking, undecided, a row per device and answer.
     """
+    same = " AND ".join(f"i.{name} = LAG(i.{name}) OVER w" for name in ("status", "version", "fingerprint"))
     return (
-        f"SELECT i.device_no, COUNT(r.device_no), {_sums(rule)} FROM muster_instants i"
-        f" LEFT JOIN {table.rows_name} r ON r.device_no = i.device_no AND r.muster_superseded_seq IS NULL"
-        " AND r.valid_from <= i.at AND (r.valid_to IS NULL OR r.valid_to > i.at)"
-        " WHERE i.table_name = ? AND i.at >= ? AND i.at < ? AND i.status = 'ok' AND i.version = ? AND i.device_no IN ("
-        f"SELECT c.device_no FROM {table.rows_name} c WHERE c.muster_superseded_seq IS NULL"
+        f"WITH said AS (SELECT i.device_no, i.at, i.status, i.version, CASE WHEN {same} THEN 0 ELSE 1 END AS news"
+        " FROM muster_devices d JOIN muster_instants i"
+        " ON i.device_no = d.device_no AND i.table_name = ? AND i.at >= ? AND i.at < ? WHERE d.platform = ?"
+        f" AND d.device_no IN (SELECT c.device_no FROM {table.rows_name} c WHERE c.muster_superseded_seq IS NULL"
         " AND ((c.valid_from >= ? AND c.valid_from < ?) OR (c.valid_to >= ? AND c.valid_to < ?)))"
-        " GROUP BY i.device_no, i.at"
+        " WINDOW w AS (PARTITION BY i.device_no ORDER BY i.at)),"
+        " several AS (SELECT device_no FROM said WHERE news = 1 GROUP BY device_no HAVING COUNT(*) > 1)"
+        f" SELECT s.device_no, COUNT(r.device_no), {_sums(rule)} FROM several m"
+        " JOIN said s ON s.device_no = m.device_no AND s.news = 1 AND s.status = 'ok' AND s.version = ?"
+        f" LEFT JOIN {table.rows_name} r ON r.device_no = s.device_no AND r.muster_superseded_seq IS NULL"
+        " AND r.valid_from <= s.at AND (r.valid_to IS NULL OR r.valid_to > s.at)"
+        " GROUP BY s.device_no, s.at"
     )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from server.api.keys import Presence
-from server.evaluate.judge import evaluate
+from server.evaluate import judge
+from server.evaluate.judge import Judged, evaluate
 from server.normalize.names import scheduled_name
 from server.store.devices import Device
 from server.store.store import Store
@@ -242,15 +243,15 @@ async def test_an_answer_that_comes_while_its_day_is_judged_keeps_it_open(
     async with fleet(tmp_path) as f:
         laptop = await add_device(f.store, "laptop")
         await f.users(laptop, 0, 9, ROOT)
-        write, late = f.store.write, [TOOR]
+        judge_control, late = judge._judge_control, [TOOR]
 
-        async def write_then_hear(work: Any) -> Any:
-            result = await write(work)
-            if getattr(result, "control", "") == CONTROL and late:
+        async def judge_then_hear(*arguments: Any) -> Judged:
+            judged = await judge_control(*arguments)
+            if judged.control == CONTROL and late:
                 await f.users(laptop, 0, 12, ROOT, late.pop())
-            return result
+            return judged
 
-        monkeypatch.setattr(f.store, "write", write_then_hear)
+        monkeypatch.setattr(judge, "_judge_control", judge_then_hear)
         await f.judge(0)
         assert not late
         assert await rows(f.store, "SELECT state FROM days") == [("open",)]
