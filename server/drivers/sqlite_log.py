@@ -45,7 +45,7 @@ class WriteAheadLog:
         connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE_SECONDS * 1000)}")
         try:
             busy = bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             log.warning("the write-ahead log could not be begun anew: %s", error)
             busy = True
         finally:

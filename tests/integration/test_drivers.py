@@ -16,6 +16,7 @@ import pytest
 
 from server.drivers import postgres as postgres_driver
 from server.drivers.sqlite import SqliteDriver, open_sqlite
+from server.drivers.sqlite_log import WriteAheadLog
 from server.store.driver import DatabaseUnavailableError, Transaction
 from server.wire.log import parse_log
 from server.wire.messages import LogBody
@@ -143,3 +144,14 @@ async def test_a_request_given_up_at_the_moment_its_commit_fails_does_not_end_th
         with pytest.raises(DatabaseUnavailableError):
             await first
         assert await asyncio.wait_for(driver.write(lambda tx: tx.rows("SELECT 1")), 5) == [(1,)]
+
+
+async def test_a_log_that_cannot_be_begun_anew_does_not_end_the_writer(tmp_path: Path) -> None:
+    file = tmp_path / "some.db"
+    async with sqlite_in(tmp_path) as driver:
+        await driver.write(lambda tx: tx.run("CREATE TABLE a (b TEXT)"))
+        log = WriteAheadLog(file, most_bytes=0)
+        assert log.size() > 0
+        (tmp_path / "other.db").write_bytes(b"no database" * 100)
+        with closing(sqlite3.connect(tmp_path / "other.db")) as damaged:
+            log.keep_short(damaged, 5)
