@@ -13,6 +13,8 @@ from server.store.driver import NotReadyError
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 300.0
 """A statement that takes longer has been forgotten by a network in between; judging a large fleet takes less."""
+IDLE_SECONDS = 60
+"""A server that stands still within a transaction holds up all others; Postgres ends it after this time."""
 STATEMENTS_KEPT = 1024
 """Prepared statements a connection keeps: a dozen a query's table."""
 OLDEST_POSTGRES = 14
@@ -26,7 +28,7 @@ _SETTINGS = {
     "jit": "off",
     "synchronous_commit": "on",
     "standard_conforming_strings": "on",
-    "idle_in_transaction_session_timeout": str(int(COMMAND_SECONDS * 1000)),
+    "idle_in_transaction_session_timeout": str(IDLE_SECONDS * 1000),
 }
 _CHECK = """
 SELECT d.datcollate, to_jsonb(d)->>'datlocprovider', current_setting('server_encoding'),
