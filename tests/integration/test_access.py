@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import Peer, Server, ask, muster, serving
+from tests.support.server import Peer, Server, ask, database_of, muster, serving, stored_bytes
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str], Path]]:
+def running(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
     directory = tmp_path_factory.mktemp("access")
-    with serving(directory) as (server, made):
-        yield server, made, directory
+    with database_of(kind, directory) as url, serving(directory, database=url) as (server, made):
+        yield server, made
 
 
 CLOSED = [
@@ -33,27 +33,27 @@ CLOSED = [
 
 @pytest.mark.parametrize("path", CLOSED)
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Basic YTpi", "NodeKey x", "Bearer " + "x" * 5000])
-def test_no_token_no_answer(running: tuple[Server, dict[str, str], Path], path: str, header: str | None) -> None:
+def test_no_token_no_answer(running: tuple[Server, dict[str, str]], path: str, header: str | None) -> None:
     status, body = running[0].request("GET", path, headers={"Authorization": header} if header else {})
     assert status == 401
     assert "token" in json.loads(body)["error"]
 
 
 @pytest.mark.parametrize("path", CLOSED[:-1])
-def test_the_token_opens(running: tuple[Server, dict[str, str], Path], path: str) -> None:
-    server, made, _ = running
+def test_the_token_opens(running: tuple[Server, dict[str, str]], path: str) -> None:
+    server, made = running
     status, body = server.request("GET", path, headers={"Authorization": f"Bearer {made['admin_token']}"})
     assert status == 200
     assert isinstance(json.loads(body), dict)
 
 
-def test_health_is_open(running: tuple[Server, dict[str, str], Path]) -> None:
+def test_health_is_open(running: tuple[Server, dict[str, str]]) -> None:
     assert running[0].request("GET", "/healthz")[0] == 200
     assert running[0].request("GET", "/readyz")[0] == 200
 
 
-def test_an_enrol_secret_or_node_key_is_no_token(running: tuple[Server, dict[str, str], Path]) -> None:
-    server, made, _ = running
+def test_an_enrol_secret_or_node_key_is_no_token(running: tuple[Server, dict[str, str]]) -> None:
+    server, made = running
     peer = Peer(server, made["enroll_secret"])
     peer.enroll()
     for key in (made["enroll_secret"], peer.node_key):
@@ -61,8 +61,8 @@ def test_an_enrol_secret_or_node_key_is_no_token(running: tuple[Server, dict[str
     assert Peer(server, made["admin_token"]).enroll().get("error")
 
 
-def test_sql_over_http(running: tuple[Server, dict[str, str], Path]) -> None:
-    server, made, _ = running
+def test_sql_over_http(running: tuple[Server, dict[str, str]]) -> None:
+    server, made = running
     headers = {"Authorization": f"Bearer {made['admin_token']}"}
 
     def post(body: object) -> tuple[int, dict[str, object]]:
@@ -76,8 +76,8 @@ def test_sql_over_http(running: tuple[Server, dict[str, str], Path]) -> None:
     assert server.request("POST", "/api/v1/sql", b'{"sql": "SELECT 1"}')[0] == 401
 
 
-def test_tokens_are_made_listed_and_revoked(running: tuple[Server, dict[str, str], Path]) -> None:
-    server, _, _ = running
+def test_tokens_are_made_listed_and_revoked(running: tuple[Server, dict[str, str]]) -> None:
+    server, _ = running
     where = ("--database", server.database, "--json")
     token = json.loads(muster("token", "add", "ci", *where).stdout)["token"]
     headers = {"Authorization": f"Bearer {token}"}
@@ -87,8 +87,8 @@ def test_tokens_are_made_listed_and_revoked(running: tuple[Server, dict[str, str
     assert server.request("GET", "/api/v1/days", headers=headers)[0] == 401
 
 
-def test_a_revoked_secret_enrols_nobody(running: tuple[Server, dict[str, str], Path]) -> None:
-    server, _, _ = running
+def test_a_revoked_secret_enrols_nobody(running: tuple[Server, dict[str, str]]) -> None:
+    server, _ = running
     where = ("--database", server.database, "--json")
     secret = json.loads(muster("secret", "add", "old", *where).stdout)["secret"]
     assert Peer(server, secret).enroll()["node_key"]
@@ -97,18 +97,23 @@ def test_a_revoked_secret_enrols_nobody(running: tuple[Server, dict[str, str], P
     assert "error" in Peer(server, secret).enroll()
 
 
-def test_no_secret_is_in_the_file_in_clear(running: tuple[Server, dict[str, str], Path]) -> None:
-    server, made, directory = running
+def test_no_secret_is_stored_in_clear(running: tuple[Server, dict[str, str]]) -> None:
+    server, made = running
     peer = Peer(server, made["enroll_secret"])
-    peer.enroll()
-    stored = b"".join(path.read_bytes() for path in directory.iterdir() if path.is_file())
+    peer.enroll(system_info={"uuid": "u", "hostname": "the-machine-that-is-stored"})
+    stored = stored_bytes(server.database)
+    assert b"the-machine-that-is-stored" in stored
     for value in (made["admin_token"], made["enroll_secret"], peer.node_key):
         assert value.encode() not in stored
-    assert (directory / "t.db").stat().st_mode & 0o077 == 0
 
 
-def test_enrolling_again_revokes_the_key_before(running: tuple[Server, dict[str, str], Path]) -> None:
-    server, made, _ = running
+def test_the_file_is_its_owners(tmp_path: Path) -> None:
+    muster("init", "--database", f"sqlite:///{tmp_path / 't.db'}")
+    assert (tmp_path / "t.db").stat().st_mode & 0o077 == 0
+
+
+def test_enrolling_again_revokes_the_key_before(running: tuple[Server, dict[str, str]]) -> None:
+    server, made = running
     peer = Peer(server, made["enroll_secret"])
     peer.enroll(system_info={"uuid": "the-same-machine", "hostname": "again"})
     first = peer.node_key
@@ -118,8 +123,8 @@ def test_enrolling_again_revokes_the_key_before(running: tuple[Server, dict[str,
     assert ask(server.database, "SELECT COUNT(*) FROM devices WHERE hostname = 'again'") == [[1]]
 
 
-def test_lists_are_paged(running: tuple[Server, dict[str, str], Path]) -> None:
-    server, made, _ = running
+def test_lists_are_paged(running: tuple[Server, dict[str, str]]) -> None:
+    server, made = running
     for n in range(3):
         Peer(server, made["enroll_secret"]).enroll(system_info={"uuid": f"paged-{n}", "hostname": f"paged-{n}"})
     headers = {"Authorization": f"Bearer {made['admin_token']}"}

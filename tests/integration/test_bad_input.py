@@ -13,12 +13,13 @@ import pytest
 
 from server.normalize.times import unix
 from server.wire.limits import ENDPOINTS, MIB
-from tests.support.server import Peer, Server, ask, serving, snapshot_line
+from tests.support.server import Peer, Server, ask, database_of, serving, snapshot_line
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
-    with serving(tmp_path_factory.mktemp("bad")) as (server, made):
+def running(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    directory = tmp_path_factory.mktemp("bad")
+    with database_of(kind, directory) as url, serving(directory, database=url) as (server, made):
         yield server, made
 
 
@@ -28,10 +29,10 @@ def server(running: tuple[Server, dict[str, str]]) -> Server:
 
 
 @pytest.fixture
-def peer(running: tuple[Server, dict[str, str]], request: pytest.FixtureRequest) -> Peer:
+def peer(running: tuple[Server, dict[str, str]], own_name: str) -> Peer:
     """An enrolled device of its own for each test."""
     peer = Peer(running[0], running[1]["enroll_secret"])
-    peer.enroll(system_info={"uuid": f"uuid {request.node.name}", "hostname": request.node.name[:200]})
+    peer.enroll(system_info={"uuid": f"uuid {own_name}", "hostname": own_name[:200]})
     return peer
 
 
@@ -151,13 +152,11 @@ def test_numbers_beyond_64_bits_are_kept_as_they_came(server: Server, peer: Peer
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1, 2**40, -(2**62), 2**62])
-def test_impossible_times_are_set_aside(
-    server: Server, peer: Peer, seconds: int, request: pytest.FixtureRequest
-) -> None:
+def test_impossible_times_are_set_aside(server: Server, peer: Peer, seconds: int, own_name: str) -> None:
     assert (
         peer.log(snapshot_line("absurd", seconds, [{"a": "1"}]), snapshot_line("absurd_ok", int(time.time()), [])) == {}
     )
-    found = rejects(server, request.node.name)
+    found = rejects(server, own_name)
     # A dead clock shows 1970 or so: what it dates is dated by its arrival.
     assert [query for query, _, _ in found] == ([] if abs(seconds) <= 1 else ["absurd"])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,21 +13,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import postgres
 from tests.support.server import Peer, Server, ask, muster, serving, snapshot_line
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> str:
+    """A database for what has nothing to do with its kind."""
     url = f"sqlite:///{tmp_path / 't.db'}"
     muster("init", "--database", url)
     return url
 
 
-def test_init_prints_what_is_needed_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 't.db'}"
-    made = json.loads(muster("init", "--database", url, "--json").stdout)
+@pytest.fixture
+def either(empty: str) -> str:
+    """A database of each kind in turn."""
+    muster("init", "--database", empty)
+    return empty
+
+
+def test_init_prints_what_is_needed_once(empty: str) -> None:
+    made = json.loads(muster("init", "--database", empty, "--json").stdout)
     assert set(made) == {"admin_token", "enroll_secret"}
-    again = muster("init", "--database", url, check=False)
+    again = muster("init", "--database", empty, check=False)
     assert again.returncode == 1
     assert "initialised already" in again.stderr
 
@@ -68,30 +78,52 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_newer_database_is_refused(database: str) -> None:
-    import sqlite3
+@pytest.mark.parametrize(
+    "command", [("sql", "SELECT 1"), ("serve",), ("evaluate", "--day", "2026-01-01"), ("token", "list")]
+)
+def test_a_database_without_a_schema_is_not_ready(kind: str, empty: str, command: tuple[str, ...]) -> None:
+    if kind == "sqlite":
+        sqlite3.connect(empty.removeprefix("sqlite:///")).close()
+    done = muster(*command, "--database", empty, check=False)
+    assert done.returncode == 4, done.stderr
+    assert "muster init" in done.stderr and "Traceback" not in done.stderr
 
-    connection = sqlite3.connect(database.removeprefix("sqlite:///"))
-    connection.execute("INSERT INTO muster_migrations VALUES (9999, 'the_future', 'x', 'x')")
-    connection.commit()
-    connection.close()
-    done = muster("sql", "--database", database, "SELECT 1", check=False)
+
+def test_a_postgres_that_is_not_there_is_not_ready() -> None:
+    for url in (postgres.url_of("no_such_database"), "postgresql://postgres@127.0.0.1:1/muster"):
+        for command in (("sql", "SELECT 1"), ("serve",), ("migrate",)):
+            done = muster(*command, "--database", url, check=False)
+            assert done.returncode == 4, done.stderr
+            assert "cannot be opened" in done.stderr and "Traceback" not in done.stderr
+            assert ("muster init" in done.stderr) == ("no_such" in url)
+
+
+def test_a_newer_database_is_refused(either: str) -> None:
+    future = "INSERT INTO muster_migrations VALUES (9999, 'the_future', 'x', 'x')"
+    if either.startswith("sqlite"):
+        connection = sqlite3.connect(either.removeprefix("sqlite:///"))
+        connection.execute(future)
+        connection.commit()
+        connection.close()
+    else:
+        asyncio.run(postgres.run(future, either))
+    done = muster("sql", "--database", either, "SELECT 1", check=False)
     assert done.returncode == 4
     assert "newer version" in done.stderr
 
 
-def test_periods_that_cannot_be_judged(database: str) -> None:
-    future = muster("evaluate", "--database", database, "--day", "2999-01-01", check=False)
+def test_periods_that_cannot_be_judged(either: str) -> None:
+    future = muster("evaluate", "--database", either, "--day", "2999-01-01", check=False)
     assert future.returncode == 1
     assert "in the future" in future.stderr
-    assert muster("evaluate", "--database", database, "--day", "0001-01-01", check=False).returncode == 1
-    backward = muster("evaluate", "--database", database, "--from", "2026-02-02", "--to", "2026-02-01", check=False)
+    assert muster("evaluate", "--database", either, "--day", "0001-01-01", check=False).returncode == 1
+    backward = muster("evaluate", "--database", either, "--from", "2026-02-02", "--to", "2026-02-01", check=False)
     assert backward.returncode == 1
     assert "before it begins" in backward.stderr
 
 
-def test_an_empty_fleet_is_judged_too(database: str) -> None:
-    judged = json.loads(muster("evaluate", "--database", database, "--day", "2026-01-01", "--json").stdout)
+def test_an_empty_fleet_is_judged_too(either: str) -> None:
+    judged = json.loads(muster("evaluate", "--database", either, "--day", "2026-01-01", "--json").stdout)
     assert judged
     assert all(entry["totals"] == {} for entry in judged)
 
@@ -116,16 +148,16 @@ def test_where_options_come_from(tmp_path: Path, database: str) -> None:
     assert rows(MUSTER_DATABASE=database) == 1
 
 
-def test_ingest_a_results_log_twice(tmp_path: Path, database: str) -> None:
+def test_ingest_a_results_log_twice(tmp_path: Path, either: str) -> None:
     now = int(time.time())
     lines = [snapshot_line("users", now, [{"uid": "0", "username": "root"}]), {"junk": 1}]
     log = tmp_path / "osqueryd.results.log"
     log.write_bytes(b"\n".join(json.dumps(line).encode() for line in lines) + b"\nnot json\n\n")
-    first = json.loads(muster("ingest", str(log), "--database", database, "--json").stdout)
+    first = json.loads(muster("ingest", str(log), "--database", either, "--json").stdout)
     assert first == {"devices": 1, "answers": 1, "rejected": 2}
-    muster("ingest", str(log), "--database", database)
-    assert ask(database, "SELECT hostname, uid, username FROM users") == [["made-up", 0, "root"]]
-    assert ask(database, "SELECT COUNT(*) FROM users_history") == [[1]]
+    muster("ingest", str(log), "--database", either)
+    assert ask(either, "SELECT hostname, uid, username FROM users") == [["made-up", 0, "root"]]
+    assert ask(either, "SELECT COUNT(*) FROM users_history") == [[1]]
 
 
 @pytest.mark.parametrize(
@@ -154,8 +186,8 @@ def test_settings_of_every_shape(tmp_path: Path, database: str, settings: str) -
             assert done.stdout.startswith("{") == ("format" in settings)
 
 
-def test_a_log_does_not_unsay_what_an_enrolment_said(tmp_path: Path) -> None:
-    with serving(tmp_path) as (server, made):
+def test_a_log_does_not_unsay_what_an_enrolment_said(tmp_path: Path, empty: str) -> None:
+    with serving(tmp_path, database=empty) as (server, made):
         details = {"uuid": "UU-1", "hardware_serial": "S1", "hostname": "desk"}
         body = {"enroll_secret": made["enroll_secret"], "platform_type": "2", "host_details": {"system_info": details}}
         assert server.post("enroll", json.dumps(body).encode())["node_key"]
@@ -167,8 +199,8 @@ def test_a_log_does_not_unsay_what_an_enrolment_said(tmp_path: Path) -> None:
         assert ask(server.database, "SELECT who FROM people") == [["ann"]]
 
 
-def test_an_exemption_shows_the_status_below_it(tmp_path: Path) -> None:
-    with serving(tmp_path) as (server, made):
+def test_an_exemption_shows_the_status_below_it(tmp_path: Path, empty: str) -> None:
+    with serving(tmp_path, database=empty) as (server, made):
         Peer(server, made["enroll_secret"]).enroll(system_info={"uuid": "u", "hostname": "h"})
         day = time.strftime("%Y-%m-%d", time.gmtime())
         muster("evaluate", "--database", server.database, "--day", day)
@@ -197,10 +229,10 @@ def test_a_port_in_use_is_said(tmp_path: Path, database: str) -> None:
         assert "cannot listen" in done.stderr
 
 
-def test_days_missed_while_no_server_ran_are_judged_at_start(tmp_path: Path) -> None:
+def test_days_missed_while_no_server_ran_are_judged_at_start(tmp_path: Path, empty: str) -> None:
     day = 86_400
     now = int(time.time())
-    with serving(tmp_path) as (server, made):
+    with serving(tmp_path, database=empty) as (server, made):
         peer = Peer(server, made["enroll_secret"])
         peer.enroll(system_info={"uuid": "u", "hostname": "h"})
         for age in (3, 2):

@@ -17,15 +17,16 @@ from server.simulate.fleet import span_of
 from server.simulate.measure import Measure
 from server.simulate.runner import Runner
 from server.simulate.transport import Transport
-from tests.support.server import ROOT, Peer, Server, ask, serving
+from tests.support.server import ROOT, Peer, Server, ask, database_of, serving
 from tests.unit.test_simulate_fleet import device
 
 DAY, HOUR = 86_400, 3600
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
-    with serving(tmp_path_factory.mktemp("clocks")) as (server, made):
+def running(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    directory = tmp_path_factory.mktemp("clocks")
+    with database_of(kind, directory) as url, serving(directory, database=url) as (server, made):
         yield server, made
 
 
@@ -35,9 +36,9 @@ def server(running: tuple[Server, dict[str, str]]) -> Server:
 
 
 @pytest.fixture
-def peer(running: tuple[Server, dict[str, str]], request: pytest.FixtureRequest) -> Peer:
+def peer(running: tuple[Server, dict[str, str]], own_name: str) -> Peer:
     peer = Peer(running[0], running[1]["enroll_secret"])
-    assert enroll(peer, request.node.name)
+    assert enroll(peer, own_name)
     return peer
 
 

@@ -15,8 +15,8 @@ from tests.support.server import Peer, Server, ask, serving, snapshot_line
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[Server, dict[str, str]]]:
-    with serving(tmp_path) as (server, made):
+def running(tmp_path: Path, empty: str) -> Iterator[tuple[Server, dict[str, str]]]:
+    with serving(tmp_path, database=empty) as (server, made):
         yield server, made
 
 

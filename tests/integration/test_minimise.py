@@ -9,44 +9,51 @@ from pathlib import Path
 
 from server.app import shipped_packs
 from server.catalog.catalog import load_catalog
-from tests.support.server import Peer, ask, muster, serving, snapshot_line
+from tests.support.server import Peer, ask, muster, serving, snapshot_line, stored_bytes
 
 
 def _line(at: int) -> str:
     return json.dumps({**snapshot_line("logins", at, [{"login": "bob"}]), "hostIdentifier": "h"})
 
 
-def test_the_key_from_its_making_to_its_loss(tmp_path: Path) -> None:
+def test_the_key_from_its_making_to_its_loss(tmp_path: Path, kind: str, empty: str) -> None:
     packs = Path(shutil.copytree(shipped_packs(), tmp_path / "packs"))
     (packs / "minimise.yaml").write_text("rules:\n  - {query: '*', columns: [login], action: hash, why: Names.}\n")
-    url, log, key = f"sqlite:///{tmp_path / 'm.db'}", tmp_path / "results.log", tmp_path / "m.db-minimise-key"
+    url, log, key = empty, tmp_path / "results.log", tmp_path / "t.db-minimise-key"
     now = int(time.time())
     log.write_text(_line(now))
-    common = ("--database", url, "--packs", str(packs))
+    common: tuple[str, ...] = ("--database", url, "--packs", str(packs))
+    keyed: tuple[str, ...] = ()
     muster("init", *common)
     assert not key.exists()
+    if kind == "postgres":  # nothing is beside the database there
+        unsaid = muster("ingest", str(log), *common, check=False)
+        assert (unsaid.returncode, "--minimise-key-file" in unsaid.stderr) == (2, True)
+        keyed = ("--minimise-key-file", str(key))
+        common = (*common, *keyed)
     muster("ingest", str(log), *common)
     assert key.stat().st_mode & 0o777 == 0o600
     [[first]] = json.loads(muster("sql", "SELECT login FROM logins", "--database", url, "--json").stdout)["rows"]
     assert first.startswith("h_")
-    assert b"bob" not in (tmp_path / "m.db").read_bytes()
+    kept = stored_bytes(url)
+    assert first.encode() in kept and b"bob" not in kept
 
     key.unlink()
     for command in (("ingest", str(log)), ("serve", "--listen", "127.0.0.1:0")):
         lost = muster(*command, *common, check=False)
         assert lost.returncode == 4
         assert "--new-minimise-key" in lost.stderr
-    muster("migrate", "--database", url, "--new-minimise-key")
+    muster("migrate", "--database", url, "--new-minimise-key", *keyed)
     log.write_text(_line(now + 1))
     muster("ingest", str(log), *common)
     [[second]] = json.loads(muster("sql", "SELECT login FROM logins", "--database", url, "--json").stdout)["rows"]
     assert second != first
 
 
-def test_a_server_says_what_it_does_not_keep_and_does_not_keep_it(tmp_path: Path) -> None:
+def test_a_server_says_what_it_does_not_keep_and_does_not_keep_it(tmp_path: Path, empty: str) -> None:
     packs = Path(shutil.copytree(shipped_packs(), tmp_path / "packs"))
     (packs / "queries" / "procs.linux.sql").write_text("-- Processes.\nSELECT name, cmdline AS how FROM processes\n")
-    with serving(tmp_path, "--packs", str(packs)) as (server, made):
+    with serving(tmp_path, "--packs", str(packs), database=empty) as (server, made):
         _, answer = server.request("GET", "/api/v1/queries", headers={"Authorization": f"Bearer {made['admin_token']}"})
         notes = {query["query"]: query["minimised"] for query in json.loads(answer)["queries"]}
         assert notes["procs"]["how"].startswith("drop (minimise.yaml:")
@@ -62,7 +69,7 @@ def test_a_server_says_what_it_does_not_keep_and_does_not_keep_it(tmp_path: Path
         server.post("log", f'{{"node_key": "{peer.node_key}", "data": [{{"columns": {{"a": "hunter2" oops'.encode())
         assert ask(server.database, "SELECT name, how FROM procs") == [["sh", None]]
         assert len(ask(server.database, "SELECT 1 FROM rejects")) == 2
-        kept = b"".join(path.read_bytes() for path in tmp_path.glob("t.db*"))
+        kept = stored_bytes(server.database)
     assert b"hunter2" not in kept
     assert b"values withheld" in kept
 

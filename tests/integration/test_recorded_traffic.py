@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 
 from tests.support import recorded
-from tests.support.server import Peer, Server, ask, muster, serving
+from tests.support.server import Peer, Server, ask, database_of, muster, serving
 
 INVENTORY = "real_host_inventory"
 EVENTS = "s3a_logs_event_format_epochs"
 
 
 @pytest.fixture(scope="module")
-def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def replayed(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that got the whole inventory session once."""
-    with serving(tmp_path_factory.mktemp("replayed")) as (server, made):
+    directory = tmp_path_factory.mktemp("replayed")
+    with database_of(kind, directory) as url, serving(directory, database=url) as (server, made):
         Peer(server, made["enroll_secret"]).replay(INVENTORY)
         yield server
 
@@ -37,11 +38,9 @@ def test_a_table_holds_the_newest_snapshot(replayed: Server, query: str) -> None
 
 
 def test_types_are_those_of_the_osquery_schema(replayed: Server) -> None:
-    kinds = "SELECT DISTINCT typeof(uid), typeof(username) FROM users"
-    assert ask(replayed.database, kinds) == [["integer", "text"]]
-    assert ask(replayed.database, "SELECT typeof(physical_memory), physical_memory FROM system_info") == [
-        ["integer", 25276502016]
-    ]
+    assert types(replayed, "users", "uid", "username") == [["integer", "text"]]
+    assert types(replayed, "system_info", "physical_memory") == [["integer"]]
+    assert ask(replayed.database, "SELECT physical_memory FROM system_info") == [[25276502016]]
 
 
 @pytest.mark.parametrize("query", ["users", "os_version", "deb_packages", "no_rows", "kernel_info"])
@@ -94,8 +93,8 @@ def test_the_day_is_judged(replayed: Server) -> None:
     assert ask(replayed.database, "SELECT * FROM posture_runs ORDER BY 1, 3, 4") == before
 
 
-def test_every_session_twice_is_the_same_as_once(tmp_path: Path) -> None:
-    with serving(tmp_path) as (server, made):
+def test_every_session_twice_is_the_same_as_once(tmp_path: Path, empty: str) -> None:
+    with serving(tmp_path, database=empty) as (server, made):
         peer = Peer(server, made["enroll_secret"])
         dumps = []
         for _ in range(2):
@@ -109,8 +108,8 @@ def test_every_session_twice_is_the_same_as_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [EVENTS, "s3b_logs_batch_format", "s3c_logs_numerics", "s3e_logs_compressed"])
-def test_differentials_of_every_format(tmp_path: Path, name: str) -> None:
-    with serving(tmp_path) as (server, made):
+def test_differentials_of_every_format(tmp_path: Path, empty: str, name: str) -> None:
+    with serving(tmp_path, database=empty) as (server, made):
         Peer(server, made["enroll_secret"]).replay(name)
         for query in ("files", "files_noremoved"):
             state, _ = final_state(name, query)
@@ -119,22 +118,31 @@ def test_differentials_of_every_format(tmp_path: Path, name: str) -> None:
         assert ask(server.database, "SELECT * FROM rejects") == []
 
 
-def test_epochs_begin_anew_and_odd_names_survive(tmp_path: Path) -> None:
-    with serving(tmp_path) as (server, made):
+def test_epochs_begin_anew_and_odd_names_survive(tmp_path: Path, empty: str) -> None:
+    with serving(tmp_path, database=empty) as (server, made):
         Peer(server, made["enroll_secret"]).replay(EVENTS)
         names = {row[0] for row in ask(server.database, "SELECT filename FROM files_history")}
         assert "bad-\ufffd\ufffd.txt" in names
         assert not any("\\x" in name for name in names)
-        big = ask(server.database, "SELECT DISTINCT big, typeof(big) FROM snap_files_history")
-        assert big == [["9007199254740993", "text"]]
+        assert ask(server.database, "SELECT DISTINCT big FROM snap_files_history") == [["9007199254740993"]]
+        assert types(server, "snap_files_history", "big") == [["text"]]
 
 
-def test_numerics_are_numbers(tmp_path: Path) -> None:
-    with serving(tmp_path) as (server, made):
+def test_numerics_are_numbers(tmp_path: Path, empty: str) -> None:
+    with serving(tmp_path, database=empty) as (server, made):
         Peer(server, made["enroll_secret"]).replay("s3c_logs_numerics")
-        assert ask(server.database, "SELECT DISTINCT big, typeof(big), a_double, typeof(a_double) FROM snap_files") == [
-            [9007199254740993, "integer", 1.5, "real"]
-        ]
+        assert ask(server.database, "SELECT DISTINCT big, a_double FROM snap_files") == [[9007199254740993, 1.5]]
+        assert types(server, "snap_files", "big", "a_double") == [["integer", "real"]]
+
+
+def types(server: Server, table: str, *columns: str) -> list[list[str]]:
+    """The types of the values, by SQLite's names."""
+    of, names = "typeof", {"bigint": "integer", "double precision": "real"}
+    if not server.database.startswith("sqlite"):
+        of = "pg_typeof"
+    asked = ", ".join(f"CAST({of}({column}) AS TEXT)" for column in columns)
+    found = ask(server.database, f"SELECT DISTINCT {asked} FROM {table}")
+    return [[names.get(value, value) for value in row] for row in found]
 
 
 def multiset(rows: list[list[Any]]) -> Counter[tuple[str, ...]]:

@@ -96,6 +96,18 @@ async def run(statement: str, url: str | None = None) -> list[Any]:
         await connection.close()
 
 
+async def every_row(url: str) -> bytes:
+    """The rows of all tables of a database, as text."""
+    connection = await asyncpg.connect(url)
+    try:
+        found: list[str] = []
+        for table in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+            found += [row[0] for row in await connection.fetch(f'SELECT CAST(t AS TEXT) FROM "{table[0]}" t')]
+    finally:
+        await connection.close()
+    return "\n".join(found).encode()
+
+
 async def new_database(options: str = BYTE_ORDER, at: str | None = None) -> str:
     """Make an empty database and return its URL; ``at`` is the URL of another cluster."""
     name = f"muster_test_{secrets.token_hex(6)}"

@@ -51,6 +51,14 @@ async def answer_to(database: str, statement: str, limit: int = 10, seconds: flo
         return await opened.asker.ask(statement, limit=limit, seconds=seconds)
 
 
+def stored_bytes(database: str) -> bytes:
+    """Everything that is kept: the bytes of a SQLite file and of those beside it, or the rows of all tables."""
+    if database.startswith("sqlite:///"):
+        path = Path(database.removeprefix("sqlite:///"))
+        return b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
+    return asyncio.run(postgres.every_row(database))
+
+
 class Server:
     """A running server; ``kill`` is the default way to stop one in a fault test."""
 
