@@ -1,6 +1,8 @@
 # Everything a newcomer needs is here: 'make demo' to look at it, 'make test' to change it.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+# Test files under way at once; many of them mostly wait.
+JOBS ?= 3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -17,11 +19,11 @@ demo: $(READY)  ## a whole fleet on this machine, and the console to look at it
 
 test: $(READY)  ## lint, types, import rule and every test that takes seconds
 	$(BIN)/python -m tests.support.browser
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not slow'
 
 test-all: $(READY)  ## the long ones too
 	$(BIN)/python -m tests.support.browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(READY)  ## what the tests check of the code itself, mended where it can be
 	$(BIN)/ruff check --fix .

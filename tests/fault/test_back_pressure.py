@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import threading
@@ -11,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from server.api.gate import IN_FLIGHT_BYTES
 from tests.fault.conftest import Made
+from tests.support import postgres
 from tests.support.load import BEGIN, stored
 from tests.support.server import Peer, Server, snapshot_line
 
@@ -38,26 +37,8 @@ def standing_still(database: Made) -> Iterator[None]:
         finally:
             connection.close()
         return
-    held, release = threading.Event(), threading.Event()
-
-    async def hold() -> None:
-        connection = await asyncpg.connect(database.url)
-        try:
-            async with connection.transaction():
-                await connection.execute("LOCK TABLE muster_migrations IN SHARE ROW EXCLUSIVE MODE")
-                held.set()
-                await asyncio.to_thread(release.wait)
-        finally:
-            await connection.close()
-
-    thread = threading.Thread(target=asyncio.run, args=(hold(),))
-    thread.start()
-    try:
-        assert held.wait(30)
+    with postgres.held(database.url, "LOCK TABLE muster_migrations IN SHARE ROW EXCLUSIVE MODE"):
         yield
-    finally:
-        release.set()
-        thread.join()
 
 
 class Sender:

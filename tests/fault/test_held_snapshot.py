@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import threading
@@ -12,13 +11,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from server.drivers.sqlite import open_sqlite
 from server.drivers.sqlite_log import WAL_BYTES, WriteAheadLog
 from server.store.driver import Transaction
 from tests.fault.conftest import Made
+from tests.support import postgres
 from tests.support.load import Load, devices_of
 from tests.support.server import Peer, Server, snapshot_line
 
@@ -40,27 +39,8 @@ def snapshot(database: Made) -> Iterator[None]:
         finally:
             connection.close()
         return
-    held, release = threading.Event(), threading.Event()
-
-    async def hold() -> None:
-        connection = await asyncpg.connect(database.url)
-        try:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                for statement in READ:
-                    await connection.fetch(statement)
-                held.set()
-                await asyncio.to_thread(release.wait)
-        finally:
-            await connection.close()
-
-    thread = threading.Thread(target=asyncio.run, args=(hold(),))
-    thread.start()
-    try:
-        assert held.wait(30)
+    with postgres.held(database.url, *READ, isolation="repeatable_read", readonly=True):
         yield
-    finally:
-        release.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("seconds", [6, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.timeout(400)])])

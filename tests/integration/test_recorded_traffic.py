@@ -191,7 +191,9 @@ async def dump(database: str) -> dict[str, list[Any]]:
         found["coverage"] = await tx.rows(
             "SELECT query, first_at, last_at, status, message FROM coverage ORDER BY 1, 2"
         )
-        found["devices"] = await tx.rows("SELECT hostname, hardware_uuid, serial, in_scope_from FROM devices ORDER BY 2")
+        found["devices"] = await tx.rows(
+            "SELECT hostname, hardware_uuid, serial, in_scope_from FROM devices ORDER BY 2"
+        )
         found["status_logs"] = await tx.rows(
             "SELECT at, severity, filename, line, message FROM status_logs ORDER BY 1, 5"
         )

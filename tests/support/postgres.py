@@ -10,8 +10,11 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -130,3 +133,29 @@ def new_database_now(options: str = BYTE_ORDER) -> str:
 def drop_database_now(url: str) -> None:
     """As ``drop_database``, for tests that are not coroutines."""
     asyncio.run(drop_database(url))
+
+
+@contextmanager
+def held(url: str, *statements: str, **transaction: Any) -> Iterator[None]:
+    """Hold a transaction of these statements open meanwhile, in a thread of its own."""
+    began, release = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            async with connection.transaction(**transaction):
+                for statement in statements:
+                    await connection.fetch(statement)
+                began.set()
+                await asyncio.to_thread(release.wait)
+        finally:
+            await connection.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(hold(),))
+    thread.start()
+    try:
+        assert began.wait(30), "the transaction did not begin"
+        yield
+    finally:
+        release.set()
+        thread.join()
