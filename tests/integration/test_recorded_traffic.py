@@ -5,6 +5,7 @@ What should be in the tables is worked out here from the recorded bytes, with no
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from server.app import opened_database
+from server.store.driver import Transaction
 from tests.support import recorded
 from tests.support.server import Peer, Server, ask, database_of, muster, serving
 
@@ -100,7 +103,7 @@ def test_every_session_twice_is_the_same_as_once(tmp_path: Path, empty: str) -> 
         for _ in range(2):
             for name in recorded.names():
                 peer.replay(name)
-            dumps.append(dump(server.database))
+            dumps.append(asyncio.run(dump(server.database)))
         tables = ask(server.database, "SELECT COUNT(DISTINCT query) FROM coverage")
         assert tables[0][0] > 40
         for table in dumps[0]:
@@ -180,14 +183,24 @@ def final_state(name: str, query: str) -> tuple[Counter[str], int]:
     return state, closed
 
 
-def dump(database: str) -> dict[str, list[list[Any]]]:
+async def dump(database: str) -> dict[str, list[Any]]:
     """Everything the public tables say, but who was heard of when and which keys there were."""
-    tables = [row[0] for row in ask(database, "SELECT DISTINCT query FROM coverage")]
-    found = {"coverage": ask(database, "SELECT query, first_at, last_at, status, message FROM coverage ORDER BY 1, 2")}
-    found["devices"] = ask(database, "SELECT hostname, hardware_uuid, serial, in_scope_from FROM devices ORDER BY 2")
-    found["status_logs"] = ask(database, "SELECT at, severity, filename, line, message FROM status_logs ORDER BY 1, 5")
-    found["rejects"] = ask(database, "SELECT query, reason, sample FROM rejects ORDER BY 1, 2, 3")
-    for query in tables:
-        table = query.replace("/", "_")
-        found[table] = sorted(ask(database, f'SELECT * FROM "{table}_history"'), key=str)
+    found = {}
+
+    async def work(tx: Transaction) -> None:
+        found["coverage"] = await tx.rows(
+            "SELECT query, first_at, last_at, status, message FROM coverage ORDER BY 1, 2"
+        )
+        found["devices"] = await tx.rows(
+            "SELECT hostname, hardware_uuid, serial, in_scope_from FROM devices ORDER BY 2"
+        )
+        found["status_logs"] = await tx.rows(
+            "SELECT at, severity, filename, line, message FROM status_logs ORDER BY 1, 5"
+        )
+        found["rejects"] = await tx.rows("SELECT query, reason, sample FROM rejects ORDER BY 1, 2, 3")
+        for table in {row[0].replace("/", "_") for row in found["coverage"]}:
+            found[table] = sorted(await tx.rows(f'SELECT * FROM "{table}_history"'), key=str)
+
+    async with opened_database(database) as opened:
+        await opened.driver.read(work)
     return found
