@@ -6,6 +6,7 @@ import json
 from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import orjson
@@ -83,8 +84,45 @@ def typed_row(row: Mapping[str, Any], columns: Sequence[Column]) -> TypedRow:
     return TypedRow(digest_of(orjson.dumps(identity)), tuple(values), misfit)
 
 
-def bag_of(rows: Iterable[TypedRow]) -> dict[Identity, TypedRow]:
+def typed_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[TypedRow]:
+    """As ``typed_row`` of each row, and faster where no value is unusual: then it goes by columns, not by values."""
+    fitted: list[Sequence[Value]] = []
+    identity: list[Iterable[Value]] = []
+    for name, sql_name, kind, volatile in columns:
+        values = _plain_column([row.get(name) for row in rows], kind)
+        if values is None:
+            return [typed_row(row, columns) for row in rows]
+        fitted.append(values)
+        if not volatile and values[0] is not None:
+            identity += (repeat(sql_name), values)
+    if not identity:
+        return [typed_row(row, columns) for row in rows]
+    digests = map(digest_of, map(orjson.dumps, zip(*identity, strict=False)))
+    return list(map(TypedRow, digests, zip(*fitted, strict=True), repeat(None)))
+
+
+def _plain_column(sent: Sequence[Any], kind: str) -> Sequence[Value] | None:
+    """The values of a column as its kind, all or none of them null; None where it takes a look at each."""
+    first = sent[0] if sent else ""
+    if first is None or (first == "" and kind != TEXT):
+        return [None] * len(sent) if sent.count(first) == len(sent) > 0 else None
+    if set(map(type, sent)) != {str}:
+        return None
+    text = "".join(sent)
+    if not text.isascii():
+        return None
+    if kind == TEXT:
+        return None if "\x00" in text else sent
+    if kind == BIGINT and text.isdecimal() and min(map(len, sent)) > 0 and max(map(len, sent)) < 19:
+        return list(map(int, sent))
+    return None
+
+
+def bag_of(rows: Sequence[TypedRow]) -> dict[Identity, TypedRow]:
     """The rows of an answer by their identity: equal ones are numbered from zero."""
+    different = {row.digest: row for row in rows}
+    if len(different) == len(rows):
+        return {(digest, 0): row for digest, row in different.items()}
     seen: dict[str, int] = {}
     bag: dict[Identity, TypedRow] = {}
     for row in rows:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from server.normalize.answers import Answer
-from server.normalize.rows import Identity, TypedRow, bag_of, digest_of, fingerprint, typed_row
+from server.normalize.rows import Identity, TypedRow, bag_of, digest_of, fingerprint, typed_rows
 from server.normalize.times import iso
 from server.store.coverage import INCOMPLETE, OK, Instant, note
 from server.store.driver import Transaction
@@ -67,7 +67,7 @@ async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version:
         loser = None if known.fingerprint == mark else known.fingerprint
     unchanged = when.before == (OK, version, mark) and when.until is None and when.known is None
     if not unchanged:
-        typed = [typed_row(row, place.table.columns) for row in answer.added]
+        typed = typed_rows(answer.added, place.table.columns)
         changed = await _become(tx, place, when, bag_of(typed))
         if when.within is not None and not changed and when.within.said[:2] == (OK, version):
             return None  # one of those that were thinned out, or as good as one
@@ -81,7 +81,7 @@ async def apply_events(tx: Transaction, place: Place, answer: Answer, version: s
     """Append the events of a run; those that are there already stay once."""
     at = iso(answer.unix_time)
     seq = await tx.seq()
-    typed = [typed_row(row, place.table.columns) for row in answer.added]
+    typed = typed_rows(answer.added, place.table.columns)
     # The run is part of an event's identity: the same row may happen again in a later one of the same second.
     run = f"{answer.epoch}.{answer.counter}."
     await tx.many(
@@ -114,8 +114,8 @@ async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str)
 async def _told_already(tx: Transaction, place: Place, run: Run) -> bool:
     """Whether what was true just before a run and at it is as the run would have it."""
     before, then = await _state_before(tx, place, run.at), await _state_at(tx, place, run.at)
-    added = Counter(typed_row(row, place.table.columns).digest for row in run.added)
-    removed = Counter(typed_row(row, place.table.columns).digest for row in run.removed)
+    added = Counter(row.digest for row in typed_rows(run.added, place.table.columns))
+    removed = Counter(row.digest for row in typed_rows(run.removed, place.table.columns))
     kept = Counter[str]() if run.whole else before
     return (await place.moment(tx, run.at)).known is not None and all(
         then[digest] == max(0, kept[digest] - removed[digest]) + added[digest] for digest in added | removed
@@ -166,8 +166,8 @@ def _snapshot_at(when: Moment) -> Said | None:
 
 def _apply(state: Counter[str], run: Run, table: QueryTable) -> dict[str, TypedRow]:
     """Change ``state`` by a run, removed rows first; returns the values of the rows it added."""
-    added = [typed_row(row, table.columns) for row in run.added]
-    removed = [typed_row(row, table.columns) for row in run.removed]
+    added = typed_rows(run.added, table.columns)
+    removed = typed_rows(run.removed, table.columns)
     if run.whole:
         state.clear()
     for row in removed:

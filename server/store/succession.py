@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from server.normalize.answers import Answer
-from server.normalize.rows import bag_of, fingerprint, typed_row
+from server.normalize.rows import bag_of, fingerprint, typed_rows
 from server.normalize.times import iso
 from server.store.answers import Place
 from server.store.coverage import INCOMPLETE, OK, Stretch, extends, insert_instants, insert_stretches, lengthen
@@ -95,18 +95,23 @@ async def _change(tx: Transaction, table: QueryTable, arrivals: Sequence[Arrival
     for arrival, rows in zip(arrivals, true_now, strict=True):
         known: set[tuple[str, int]] = {(digest, ordinal) for digest, ordinal in rows}
         device_no, at = arrival.place.device_no, arrival.at
-        bag = bag_of([typed_row(row, table.columns) for row in arrival.answer.added])
+        bag = bag_of(typed_rows(arrival.answer.added, table.columns))
         gone = known - bag.keys()
         if table.mode == "latest":
             changes.drop += [(device_no, *identity) for identity in gone]
         else:
             changes.close += [(at, seq, device_no, *identity) for identity in gone]
-        for (digest, ordinal), row in bag.items():
-            if (digest, ordinal) not in known:
-                values = (device_no, digest, ordinal, at, None, seq, None, row.misfit, *row.values)
-                changes.insert.append(values)
-            elif volatile:
-                changes.refresh.append((*(row.values[position] for position in volatile), device_no, digest, ordinal))
+        changes.insert += [
+            (device_no, *identity, at, None, seq, None, row.misfit, *row.values)
+            for identity, row in bag.items()
+            if identity not in known
+        ]
+        if volatile:
+            changes.refresh += [
+                (*(row.values[position] for position in volatile), device_no, *identity)
+                for identity, row in bag.items()
+                if identity in known
+            ]
     if changes.drop:
         await tx.many(table.drop, changes.drop)
     if changes.close:
