@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -29,6 +30,7 @@ LISTS = {
     "posture": "SELECT * FROM posture WHERE day = ? ORDER BY control, device_id",
 }
 """What can be listed, a page at a time."""
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 PAGE, LARGEST_PAGE = 100, 1000
 ASK_SECONDS, ASK_ROWS = 30.0, 10_000
 
@@ -92,9 +94,9 @@ async def queries(request: web.Request) -> web.Response:
 async def listing(request: web.Request) -> web.Response:
     """A page of one of ``LISTS``."""
     name = request.match_info["name"]
-    limit, offset = _number(request, "limit", PAGE, LARGEST_PAGE), _number(request, "offset", 0, 10**9)
+    limit, offset = _number(request, "limit", PAGE, 1, LARGEST_PAGE), _number(request, "offset", 0, 0, 10**9)
     day = request.query.get("day", "")
-    if "\0" in day:
+    if day and not _DAY.fullmatch(day):
         raise web.HTTPBadRequest(reason="day is YYYY-MM-DD")
     if name == "posture" and not day:
         raise web.HTTPBadRequest(reason="posture needs ?day=YYYY-MM-DD")
@@ -149,10 +151,10 @@ async def _principal(request: web.Request) -> Principal:
     return principal
 
 
-def _number(request: web.Request, name: str, default: int, largest: int) -> int:
+def _number(request: web.Request, name: str, default: int, least: int, largest: int) -> int:
     text = request.query.get(name, str(default))
-    if not text.isdecimal() or not text.isascii() or len(text) > 12 or int(text) > largest:
-        raise web.HTTPBadRequest(reason=f"{name} is a number from 0 to {largest}")
+    if not text.isdecimal() or not text.isascii() or len(text) > 12 or not least <= int(text) <= largest:
+        raise web.HTTPBadRequest(reason=f"{name} is a number from {least} to {largest}")
     return int(text)
 
 

@@ -36,7 +36,7 @@ def sql(statement: str, limit: int, seconds: float, form: str, database: str, sq
         print_json({"columns": answer.columns, "rows": answer.rows, "truncated": answer.truncated})
         return
     if form == "csv":
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(answer.columns)
         writer.writerows(answer.rows)
     else:

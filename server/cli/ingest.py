@@ -55,16 +55,18 @@ def ingest(
         print_json(counts)
         return
     click.echo(f"{counts['answers']} answers of {counts['devices']} device(s) stored, {counts['rejected']} set aside")
+    if counts["unreadable"]:
+        click.echo(f"{counts['unreadable']} line(s) are no result lines and were left out", err=True)
 
 
 async def _ingest(
     file: Path, platform: str, opened: AbstractAsyncContextManager[tuple[Store, Database]]
 ) -> dict[str, int]:
-    counts: dict[str, Any] = {"devices": 0, "answers": 0, "rejected": 0}
+    counts: dict[str, Any] = {"devices": 0, "answers": 0, "rejected": 0, "unreadable": 0}
     known: dict[str, Device] = {}
     async with opened as (store, _):
         for batch, unread in _batches(file):
-            counts["rejected"] += unread
+            counts["unreadable"] += unread
             for host, lines in _by_host(batch).items():
                 if host not in known:
                     known[host] = await _device(store, lines[0], platform)
@@ -72,7 +74,7 @@ async def _ingest(
                 counts["answers"] += done.answers
                 counts["rejected"] += len(done.rejected)
     counts["devices"] = len(known)
-    if not known and not counts["rejected"]:
+    if not known:
         raise StoreError(f"{file} holds no result lines.")
     return counts
 

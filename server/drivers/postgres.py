@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 
 import asyncpg
 
-from server.drivers.postgres_connect import connect, explained, is_the_databases
+from server.drivers.postgres_connect import connect, explained, is_the_databases, not_allowed
 from server.drivers.postgres_transaction import Patience, PostgresTransaction
-from server.store.driver import DatabaseUnavailableError, Work
+from server.store.driver import DatabaseUnavailableError, NotReadyError, Work
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,8 @@ class PostgresDriver:
                     return await work(PostgresTransaction(connection, self._patience))
             except asyncpg.InvalidCachedStatementError:
                 continue  # a column has another type than when the statement was prepared; asyncpg has forgotten it
+            except asyncpg.InsufficientPrivilegeError as error:
+                raise NotReadyError(not_allowed(error)) from error
             except Exception as error:
                 if not is_the_databases(error):
                     raise
@@ -126,6 +128,9 @@ class PostgresDriver:
                 _fail(jobs, DatabaseUnavailableError(explained(error.__cause__)))
             except Exception as error:
                 self._generation += 1
+                if isinstance(error, asyncpg.InsufficientPrivilegeError):
+                    _fail(jobs, NotReadyError(not_allowed(error)))
+                    return
                 if not is_the_databases(error):
                     _fail(jobs, error)
                     return

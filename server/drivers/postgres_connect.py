@@ -132,6 +132,11 @@ def is_the_databases(error: BaseException | None) -> bool:
     return isinstance(error, OSError | asyncio.TimeoutError | MemoryError)
 
 
+def not_allowed(error: asyncpg.InsufficientPrivilegeError) -> str:
+    """What to do about a role that may not do what Muster needs."""
+    return f"The role in --database may not use it ({explained(error)}): name the one that Muster was set up with."
+
+
 def explained(error: BaseException | None) -> str:
     """The error in one line, without a trailing full stop."""
     text = str(error).strip().splitlines()

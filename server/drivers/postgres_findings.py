@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from server.drivers.postgres_connect import connect, explained, is_the_databases
+from server.drivers.postgres_connect import connect, explained, is_the_databases, not_allowed
 from server.drivers.postgres_transaction import Patience, PostgresTransaction
 from server.store.driver import NotReadyError, Work
 from server.store.findings import Finding, not_ready
@@ -30,10 +30,13 @@ async def examine_postgres(url: str, work: Work[list[Finding]]) -> list[Finding]
         connection = await connect(url, check=True)
     except NotReadyError as error:
         return [not_ready("database", error)]
+    found: list[Finding] = []
     try:
         found = await _about(connection)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return [*found, *await work(PostgresTransaction(connection, Patience()))]
+    except asyncpg.InsufficientPrivilegeError as error:
+        return [*found, not_ready("role", NotReadyError(not_allowed(error)))]
     except Exception as error:
         if not is_the_databases(error):
             raise

@@ -87,11 +87,12 @@ class SqliteDriver:
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
-        await asyncio.to_thread(self._writer.join)
-        self._readers.shutdown()
+        # The last to leave empties the log beside the file and removes it, which a reader may not.
+        await asyncio.to_thread(self._readers.shutdown)
         for connection in self._opened:
             connection.close()
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
 
     def _read(self, work: Work[Result]) -> Result:
         connection = getattr(self._local, "connection", None)

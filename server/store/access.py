@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from server.normalize.times import iso
 from server.store.driver import StoreError, Transaction
 
+SHORTEST_ID = 6
+"""Characters by which a token or secret is named at least, so that a slip does not revoke another."""
 ROLES = ("admin", "reader")
 
 
@@ -88,7 +90,9 @@ async def revoke(tx: Transaction, kind: str, credential_id: str, now: float) -> 
         f"SELECT {column} FROM {table} WHERE substr({column}, 1, ?) = ? AND revoked_at IS NULL",
         (len(credential_id), credential_id),
     )
-    if len(credential_id) < 6 or len(found) != 1:
+    if len(credential_id) < SHORTEST_ID:
+        raise StoreError(f"{credential_id!r} is too short to name a {kind}: give {SHORTEST_ID} characters of its id.")
+    if len(found) != 1:
         raise StoreError(f"{len(found)} active {kind}s have an id beginning with {credential_id!r}; one is needed.")
     await tx.run(f"UPDATE {table} SET revoked_at = ? WHERE {column} = ?", (iso(now), found[0][0]))
 

@@ -142,6 +142,7 @@ def test_lists_are_paged(running: tuple[Server, dict[str, str]]) -> None:
         "offset=00000000000099999999999999999999",
         "limit=x",
         "limit=-1",
+        "limit=0",
         "limit=5000",
         "offset=%C2%B2",
     ):

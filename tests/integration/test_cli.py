@@ -154,7 +154,7 @@ def test_ingest_a_results_log_twice(tmp_path: Path, either: str) -> None:
     log = tmp_path / "osqueryd.results.log"
     log.write_bytes(b"\n".join(json.dumps(line).encode() for line in lines) + b"\nnot json\n\n")
     first = json.loads(muster("ingest", str(log), "--database", either, "--json").stdout)
-    assert first == {"devices": 1, "answers": 1, "rejected": 2}
+    assert first == {"devices": 1, "answers": 1, "rejected": 0, "unreadable": 2}
     muster("ingest", str(log), "--database", either)
     assert ask(either, "SELECT hostname, uid, username FROM users") == [["made-up", 0, "root"]]
     assert ask(either, "SELECT COUNT(*) FROM users_history") == [[1]]

@@ -263,3 +263,19 @@ def test_what_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert old.says == f"SQLite {sqlite3.sqlite_version} is too old: 99.1.0 or newer is needed."
     (old,) = asyncio.run(examine(postgres.cluster(), nothing, whole=True))
     assert "is too old: 99 or newer is needed" in old.says
+
+
+def test_a_role_that_may_not_use_the_database(tmp_path: Path) -> None:
+    with database_of("postgres", tmp_path) as url:
+        muster("init", "--database", url)
+        role = f"muster_test_{tmp_path.name.replace('-', '_')}"
+        asyncio.run(postgres.run(f"CREATE ROLE {role} LOGIN"))
+        try:
+            weak = url.replace("://postgres:", f"://{role}:", 1)
+            found = muster("doctor", "--database", weak, check=False)
+            assert (found.returncode, "permission denied for table" in found.stdout) == (4, True)
+            asked = muster("sql", "SELECT 1", "--database", weak, check=False)
+            assert asked.returncode == 4
+            assert "name the one that Muster was set up with" in asked.stderr
+        finally:
+            asyncio.run(postgres.run(f"DROP ROLE {role}"))
