@@ -22,7 +22,7 @@ from server.catalog.catalog import Catalog
 from server.evaluate.days import day_of, today
 from server.evaluate.judge import GRACE_SECONDS, evaluate, fleet_zone
 from server.evaluate.whole import oldest_whole_day
-from server.normalize.times import iso, unix
+from server.normalize.times import DAY, iso, unix
 from server.store.driver import StoreError, Transaction
 from server.store.erase import go_on_erasing
 from server.store.holds import kept_from
@@ -141,7 +141,7 @@ class Worker:
             day = today(now, zone)
             if await self._store.read(deleted_on) == day.isoformat():
                 return
-            thinned = await thin(driver, iso(now - REORDER_DAYS * 86_400))
+            thinned = await thin(driver, iso(now - REORDER_DAYS * DAY))
             deleted = await retain(driver, limits(self._keep, day, zone), now)
             await self._store.write(partial(_note_deleted, day))
         except StoreError as error:

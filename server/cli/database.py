@@ -50,7 +50,7 @@ def init(database: str, packs: Path, zone: str, as_json: bool) -> None:
     click.echo(f"Database created: {shown(database)}\n")
     click.echo(f"Admin token    {made['admin_token']}")
     click.echo(f"Enrol secret   {made['enroll_secret']}\n")
-    click.echo("They are not shown again. Next: muster serve")
+    click.echo("They are not shown again. Next: muster serve, with the same --database")
 
 
 async def make_database(url: str, packs: Path, zone: str) -> dict[str, str] | None:

@@ -17,14 +17,12 @@ import asyncpg
 
 from server.drivers.postgres_connect import connect, explained, is_the_databases, not_allowed
 from server.drivers.postgres_transaction import Patience, PostgresTransaction
-from server.store.driver import DatabaseUnavailableError, NotReadyError, Work
+from server.store.driver import GROUP, DatabaseUnavailableError, NotReadyError, Work
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-GROUP = 64
-"""Requests that may share one commit. More of them would make the first wait for the last."""
 READERS = 4
 RETRY_SECONDS = 10.0
 """How long a write waits for a database that is away; osquery itself waits 16 s for an answer."""

@@ -20,15 +20,13 @@ from typing import Any, TypeVar, cast
 
 from server.drivers.sequence import Sequenced
 from server.drivers.sqlite_log import WAL_BYTES, WriteAheadLog
-from server.store.driver import DatabaseUnavailableError, NotReadyError, Work
+from server.store.driver import GROUP, DatabaseUnavailableError, NotReadyError, Work
 from server.store.names import quoted
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-GROUP = 64
-"""Requests that may share one commit. More of them would make the first wait for the last."""
 BLOCK = 64
 """Rows a statement at most; with the 200 columns a table may have they are well within SQLite's 32,766 parameters."""
 BUSY_SECONDS = 5.0

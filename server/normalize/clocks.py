@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from server.normalize.times import DAY
 from server.wire.messages import Row
 
 TIME_QUERY = "SELECT t.unix_time, u.total_seconds FROM time AS t LEFT JOIN uptime AS u ON 1"
@@ -23,14 +24,14 @@ AGAIN_SECONDS = 600
 """When to ask again after no answer, a loose one, or one of a clock that is wrong: wrong clocks get set."""
 TOLERATED = 60
 """A clock is wrong when it is surely further off than this. What is less is not corrected."""
-EARLIEST, LATEST = -86_400, 253_402_300_799
+EARLIEST, LATEST = -DAY, 253_402_300_799
 """What a clock may show: from a dead clock's 1970, less a time zone, to the end of the year 9999."""
 
 _SAME_BOOT = 60
-_OLDEST_ANSWER = 14 * 86_400
+_OLDEST_ANSWER = 14 * DAY
 _SERVERS_APART = 5
 """Seconds by which the clocks of two server processes may differ."""
-_LONGEST_UPTIME = 100 * 366 * 86_400
+_LONGEST_UPTIME = 100 * 366 * DAY
 _QUESTION = re.compile(r"muster_time_([0-9]{1,15})")
 _NUMBER = re.compile(r"[0-9]{1,15}")
 

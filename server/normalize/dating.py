@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from server.normalize.clocks import EARLIEST, LATEST, TOLERATED, Clock, newest_first
+from server.normalize.times import DAY
 
 MEASURED = "measured"
 """Corrected by what was measured since the same start of the machine."""
@@ -28,8 +29,7 @@ DEVICE = "device"
 OSQUERY_BEGAN = 1_414_540_800
 """29 October 2014, osquery's first release: a clock that shows less is dead."""
 
-_DAY = 86_400
-_SAME_CLOCK = 14 * _DAY
+_SAME_CLOCK = 14 * DAY
 """Lines further apart than this are not taken to be by one clock without a measurement."""
 
 
@@ -136,7 +136,7 @@ def _alive(stretches: Iterable[Stretch], now: int, max_age: int) -> list[Stretch
     """
     alive = []
     for stretch in sorted(stretches, key=lambda stretch: stretch.first_at):
-        if stretch.last_at - stretch.ahead < now - max_age - _DAY:
+        if stretch.last_at - stretch.ahead < now - max_age - DAY:
             first = max(stretch.first_at, now + TOLERATED + 1)
             stretch = replace(stretch, first_at=first)
         if stretch.first_at <= stretch.last_at:

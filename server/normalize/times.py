@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+DAY = 86_400
+"""Seconds of a day of UTC; a day of the fleet's zone may have an hour more or less."""
 FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 

@@ -16,7 +16,7 @@ from server.normalize.machines import Machine, all_from, machine_of
 from server.normalize.times import iso, unix
 from server.store.devices import Device
 from server.store.driver import Transaction
-from server.store.rejects import SAMPLE_CHARS
+from server.store.rejects import bad_line
 from server.store.store import Store
 from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
 
@@ -105,9 +105,9 @@ def _keep_own(body: LogBody, lines: Iterable[Line], device: Device, believed_fro
         if not _is_stranger(line, device) or (believed_from is not None and line.unix_time > believed_from):
             kept.append(line)
             continue
-        name = line.name if isinstance(line, ResultLine) else ""
-        sample = str(line.added[:3]) if isinstance(line, ResultLine) else line.message
-        reason = f"made on another machine ({machine_of(line)}) than the one that enrolled ({device.machine})"
-        aside.setdefault((name, machine_of(line)), BadLine(reason=reason, sample=sample[:SAMPLE_CHARS], name=name))
+        key = (line.name if isinstance(line, ResultLine) else "", machine_of(line))
+        if key not in aside:
+            reason = f"made on another machine ({key[1]}) than the one that enrolled ({device.machine})"
+            aside[key] = bad_line(line, reason)
     body.bad.extend(aside.values())
     return kept

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from server.normalize.dating import DEVICE, RECEIVED, Dated, Stretch, date_times, plain
+from server.normalize.times import DAY
 from server.store.clocks import clocks_of, found_off, keep_stretches, seconds_seen, stretches_of
 from server.store.driver import Transaction
-from server.store.rejects import SAMPLE_CHARS
+from server.store.rejects import bad_line
 from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
-
-DAY = 86_400
 
 
 @dataclass(slots=True)
@@ -92,7 +91,5 @@ class _Dating:
             reason = f"unixTime {line.unix_time} is after the year 9999"
         else:
             reason = f"unixTime {line.unix_time} is older than {self._max_age // DAY} days"
-        name = line.name if isinstance(line, ResultLine) else ""
-        sample = str(line.added[:3]) if isinstance(line, ResultLine) else line.message
-        done.bad.append(BadLine(reason=reason, sample=sample[:SAMPLE_CHARS], name=name))
+        done.bad.append(bad_line(line, reason))
         return None

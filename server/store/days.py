@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from server.normalize.times import iso, unix
+from server.normalize.times import DAY, iso, unix
 from server.store.driver import Transaction
 
-DAY = 86_400
 _JUDGING = "judging "
 
 

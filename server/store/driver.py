@@ -8,6 +8,10 @@ from typing import Any, Protocol, TypeVar
 Result = TypeVar("Result")
 
 
+GROUP = 64
+"""Writers' works that may share one commit. More of them would make the first wait for the last."""
+
+
 class Transaction(Protocol):
     """Statements inside one transaction. Parameters are ``?`` in order.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from server.normalize.times import iso, unix
+from server.normalize.times import DAY, iso, unix
 from server.store.driver import NotReadyError, Transaction
 from server.store.lease import LEADER, LEASE_SECONDS, database_time, lease
 from server.store.migrate import check_current, migrations
@@ -15,7 +15,6 @@ State = Literal["ok", "warning", "problem", "not ready"]
 SKEW_SECONDS = 5
 """Up to here two clocks count as equal."""
 MOST_SKEW_SECONDS = 60
-DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ async def check_rejects(tx: Transaction, now: float) -> Finding:
     found = await tx.row(
         "SELECT COUNT(*), COALESCE(SUM(CASE WHEN rejected_at >= CAST(? AS TEXT) THEN 1 ELSE 0 END), 0)"
         " FROM muster_rejects",
-        (iso(now - DAY_SECONDS),),
+        (iso(now - DAY),),
     )
     total, lately = (int(found[0]), int(found[1])) if found else (0, 0)
     if not lately:

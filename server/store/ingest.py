@@ -13,7 +13,7 @@ from server.normalize.minimise import Minimiser
 from server.normalize.names import parse_scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
-from server.normalize.times import iso
+from server.normalize.times import DAY, iso
 from server.store import days, devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
 from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant, gap_for
@@ -92,7 +92,7 @@ class Ingest:
     ) -> None:
         self._registry = registry
         self._shipped = shipped
-        self._max_age = max_age_days * days.DAY
+        self._max_age = max_age_days * DAY
         self._counted_days = fresh_days - 1
         self._clock = clock
         self._minimiser = minimiser

@@ -8,10 +8,19 @@ from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
 from server.normalize.times import iso
 from server.store.driver import Transaction
-from server.wire.messages import BadLine
+from server.wire.messages import BadLine, ResultLine, StatusLine
+from server.wire.repeats import read_rows
 
 REJECTS_A_DEVICE = 1000
 SAMPLE_CHARS = 1000
+
+
+def bad_line(line: ResultLine | StatusLine, reason: str) -> BadLine:
+    """A line that could be read and is set aside all the same."""
+    if isinstance(line, StatusLine):
+        return BadLine(reason=reason, sample=line.message[:SAMPLE_CHARS])
+    rows = read_rows(line.raw_rows) if line.unread and line.raw_rows else line.added
+    return BadLine(reason=reason, sample=str(rows[:3])[:SAMPLE_CHARS], name=line.name)
 
 
 async def keep(tx: Transaction, device_no: int, lines: Iterable[BadLine], now: float) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from server.normalize.devices import DeviceFacts, usable_serial
-from server.normalize.times import iso
+from server.normalize.times import DAY, iso
 from server.store.driver import Transaction
 
-ALIVE_SECONDS = 86_400
+ALIVE_SECONDS = DAY
 """A device that was heard of within this time is taken to be at work still."""
 
 

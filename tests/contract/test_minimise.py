@@ -59,7 +59,7 @@ def secret_lines(version: str) -> list[dict[str, Any]]:
     bags: dict[str, list[dict[str, Any]]] = {
         f"pack/inventory/users@{version}": [user],
         "users": [user, user],
-        "pack_x_shell_history": [{"uid": "0", "command": SECRET, "history_file": "/root/.bash_history"}],
+        "pack_x_shell_history": [{"uid": "0", "command": SECRET, "history_file": ".bash_history"}],
         "process_envs": [{"pid": "1", "key": "A", "value": SECRET}],
         "chrome_history": [{"url": SECRET, "title": SECRET}],
         "visits": [{"where": SECRET}],

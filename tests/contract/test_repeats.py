@@ -59,6 +59,18 @@ async def test_familiar_rows_are_read_where_they_are_news(tmp_path: Path) -> Non
         assert await rows(store, "SELECT COUNT(*) FROM packages_history") == [(240 + 80,)]
 
 
+async def test_what_is_set_aside_unread_shows_a_sample_of_its_rows(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        device = await add_device(store, "a")
+        await send(store, device, snapshot_line("packages", T0, packages(1)))
+        line = snapshot_line("packages", 300_000_000_000, packages(1))
+        raw = json.dumps({"data": [line], "node_key": "k"}, separators=(",", ":")).encode()
+        body = parse_log(raw, familiar=store.familiar)
+        assert [result.unread for result in body.results] == [True]
+        done = await store.ingest(device, body)
+        assert ["package-0" in bad.sample for bad in done.rejected] == [True]
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_any_course_ends_the_same_read_or_unread(tmp_path: Path, seed: int) -> None:
     dumps = []

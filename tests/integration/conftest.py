@@ -7,13 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import database_of
+from tests.support.server import Server, database_of, serving
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def kind(request: pytest.FixtureRequest) -> str:
     """The kind of the database; whatever asks for it runs once on each."""
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def running(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A server that the module's tests share, with what ``muster init`` printed."""
+    with (
+        database_of(kind, tmp_path_factory.mktemp("shared")) as url,
+        serving(tmp_path_factory.mktemp("serving"), database=url) as (server, made),
+    ):
+        yield server, made
+
+
+@pytest.fixture
+def server(running: tuple[Server, dict[str, str]]) -> Server:
+    """That server."""
+    return running[0]
 
 
 @pytest.fixture

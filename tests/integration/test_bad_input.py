@@ -7,26 +7,13 @@ import http.client
 import json
 import time
 import zlib
-from collections.abc import Iterator
 from functools import cache
 
 import pytest
 
 from server.normalize.times import unix
 from server.wire.limits import ENDPOINTS, MIB
-from tests.support.server import Peer, Server, ask, database_of, serving, snapshot_line
-
-
-@pytest.fixture(scope="module")
-def running(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
-    directory = tmp_path_factory.mktemp("bad")
-    with database_of(kind, directory) as url, serving(directory, database=url) as (server, made):
-        yield server, made
-
-
-@pytest.fixture
-def server(running: tuple[Server, dict[str, str]]) -> Server:
-    return running[0]
+from tests.support.server import Peer, Server, ask, snapshot_line
 
 
 @pytest.fixture

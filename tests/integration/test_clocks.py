@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,22 +16,10 @@ from server.simulate.fleet import span_of
 from server.simulate.measure import Measure
 from server.simulate.runner import Runner
 from server.simulate.transport import Transport
-from tests.support.server import ROOT, Peer, Server, ask, database_of, serving
+from tests.support.server import ROOT, Peer, Server, ask
 from tests.unit.test_simulate_fleet import device
 
 DAY, HOUR = 86_400, 3600
-
-
-@pytest.fixture(scope="module")
-def running(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
-    directory = tmp_path_factory.mktemp("clocks")
-    with database_of(kind, directory) as url, serving(directory, database=url) as (server, made):
-        yield server, made
-
-
-@pytest.fixture
-def server(running: tuple[Server, dict[str, str]]) -> Server:
-    return running[0]
 
 
 @pytest.fixture

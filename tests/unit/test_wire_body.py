@@ -28,7 +28,7 @@ def test_small_repetitive_bodies_may_compress_as_well_as_they_like() -> None:
     assert len(inflate(gzip.compress(b"0" * MIB), SMALL)) == MIB
 
 
-@pytest.mark.parametrize("raw", [b"", b"not gzip", gzip.compress(b"x" * 1000)[:-9], b"\x1f\x8b"])
+@pytest.mark.parametrize("raw", [b"", b"not gzip", gzip.compress(b"x" * 1000, mtime=0)[:-9], b"\x1f\x8b"])
 def test_what_is_not_whole_gzip_is_refused(raw: bytes) -> None:
     with pytest.raises(BadBodyError, match="gzip"):
         inflate(raw, SMALL)
