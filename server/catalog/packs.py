@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from server.catalog.controls import Platform, Text
+from server.catalog.targets import TargetedDevice, Targets, matches
 from server.catalog.yaml_files import Strict
 
 WEEK = 604_800
@@ -30,3 +31,9 @@ class Pack(Strict):
     """SQL that must answer with a row on the device before any query of the pack runs."""
     queries: dict[str, PackQuery | None] = Field(default_factory=dict)
     controls: list[str] = Field(default=[])
+    targets: Targets | None = None
+    """Which devices of its platforms it is for; left out, all."""
+
+    def reaches(self, pack_id: str, device: TargetedDevice) -> bool:
+        """Whether this pack, whose id is its file's name, is for a device."""
+        return matches(self.targets, device, pack=pack_id, platforms=self.platforms)
