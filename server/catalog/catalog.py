@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.catalog.controls import Case, Cases, Control
+from server.catalog.files import check_folders, odd_id
+from server.catalog.frameworks import Framework, read_frameworks
 from server.catalog.minimise import FILE as MINIMISE_FILE
 from server.catalog.minimise import read_minimisation
 from server.catalog.packs import Pack
@@ -15,6 +17,9 @@ from server.catalog.queries import Query, load_query
 from server.catalog.schema import OsquerySchema, load_schema
 from server.catalog.yaml_files import read_model
 from server.normalize.treatment import Minimisation
+
+NOT_PACKS = {MINIMISE_FILE, "fleet.yaml"}
+"""The files beside the packs that are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class LoadedControl:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Queries by (name, platform), controls and packs by id, osquery's schema, and what of answers is not stored."""
+    """Queries by (name, platform), controls, packs and frameworks by id, osquery's schema, what is not stored."""
 
     root: Path
     schema: OsquerySchema
@@ -38,6 +43,7 @@ class Catalog:
     controls: Mapping[str, LoadedControl]
     packs: Mapping[str, Pack]
     minimisation: Minimisation
+    frameworks: Mapping[str, Framework] = field(default_factory=dict)
 
     def scheduled(self, platform: str) -> dict[str, list[tuple[str, int]]]:
         """Every query a platform is asked, with the packs that ask it and at what interval.
@@ -100,14 +106,19 @@ def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"not an osquery schema ({type(error).__name__}: {error})"
         raise CatalogError([Problem("schema/osquery.json", 1, what)]) from error
+    problems += check_folders(root)
     queries = _queries(root, schema, problems)
+    controls = _controls(root, problems)
+    # A control with a problem of its own is there all the same: to say that there is none would mislead.
+    named = {path.parent.name for path in (root / "controls").glob("*/*/control.yaml")}
     catalog = Catalog(
         root,
         schema,
         queries,
-        _controls(root, problems),
+        controls,
         _models(root, "*.yaml", Pack, problems),
         read_minimisation(root, queries, schema, problems),
+        read_frameworks(root, named, problems),
     )
     _check_references(catalog, problems)
     return catalog, problems
@@ -130,10 +141,12 @@ def _controls(root: Path, problems: list[Problem]) -> dict[str, LoadedControl]:
     controls: dict[str, LoadedControl] = {}
     for path in sorted((root / "controls").glob("*/*/control.yaml")):
         shown = str(path.relative_to(root))
+        if odd := odd_id("control", path.parent.name):
+            problems.append(Problem(shown, 1, odd))
         control = read_model(path, shown, Control, problems)
         cases_path = path.with_name("cases.yaml")
         cases = None
-        if cases_path.is_file():
+        if cases_path.exists():
             cases = read_model(cases_path, str(cases_path.relative_to(root)), Cases, problems)
         else:
             problems.append(Problem(shown, 1, "no cases.yaml beside it", "give rows and the verdict they lead to"))
@@ -149,8 +162,10 @@ def _controls(root: Path, problems: list[Problem]) -> dict[str, LoadedControl]:
 def _models(root: Path, pattern: str, model: type[Pack], problems: list[Problem]) -> dict[str, Pack]:
     packs: dict[str, Pack] = {}
     for path in sorted(root.glob(pattern)):
-        if path.name == MINIMISE_FILE:
+        if path.name in NOT_PACKS:
             continue
+        if odd := odd_id("pack", path.stem):
+            problems.append(Problem(path.name, 1, odd))
         pack = read_model(path, path.name, model, problems)
         if pack is not None:
             packs[path.stem] = pack

@@ -13,7 +13,7 @@ from server.catalog.lineage import known_query
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.queries import Query
 from server.catalog.schema import OsquerySchema
-from server.catalog.yaml_files import Strict, lines_of_items, read_model
+from server.catalog.yaml_files import Strict, read_located
 from server.normalize.treatment import Minimisation, Rule
 from server.normalize.values import TEXT
 
@@ -74,9 +74,10 @@ def read_minimisation(
     path = root / FILE
     if not path.is_file():
         return Minimisation((), known)
-    file = read_model(path, FILE, MinimiseFile, problems)
+    file = read_located(path, FILE, MinimiseFile, problems)
     rules: list[Rule] = []
-    for rule, line in zip(file.rules, lines_of_items(path, "rules"), strict=True) if file else ():
+    for number, rule in enumerate(file.model.rules) if file else ():
+        line = file.line("rules", number)  # type: ignore[union-attr]
         problems += [Problem(FILE, line, message, hint) for message, hint in _odd(rule, queries, schema)]
         rules.append(_rule(rule, line))
     minimisation = Minimisation(rules, known)

@@ -19,6 +19,7 @@ from pathlib import Path
 import sqlglot
 from sqlglot import exp
 
+from server.catalog.files import read_text
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.normalize.values import BIGINT, DOUBLE, TEXT
@@ -62,11 +63,10 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
         problems.append(Problem(shown, 1, f"file name {path.name!r} is not {form}"))
         return None
     platforms = PLATFORMS if named["platform"] is None else (named["platform"],)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(shown, 1, f"cannot be read as UTF-8 text: {error}"))
+    text = read_text(path, shown, problems)
+    if text is None:
         return None
+    lines = text.splitlines()
     start = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("--")), len(lines))
     found = len(problems)
     description, header = _header(lines[:start], shown, problems)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from server.catalog.yaml_files import Strict
 
-_VERSION = r"\d+(\.\d+){0,3}"
+_VERSION = r"[0-9]+(\.[0-9]+){0,3}"
 Version = Annotated[str, Field(pattern=rf"^{_VERSION}$", max_length=40)]
 TagList = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 _SHARES = 100 * 2**32
@@ -82,7 +82,7 @@ def _tagged(wanted: TargetTags, tags: frozenset[str]) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     """A version as numbers to compare, without zeros at the end: 5.10 is 5.10.0, and none is less than any."""
-    found = re.match(_VERSION, version, re.ASCII)
+    found = re.match(_VERSION, version)
     numbers = [int(part) for part in found[0].split(".")] if found else []
     while numbers and numbers[-1] == 0:
         numbers.pop()

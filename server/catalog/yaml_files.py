@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
+from server.catalog.files import read_text
 from server.catalog.problems import Problem, did_you_mean
 
-FILE_BYTES = 10 * 1024 * 1024
+EXPANDED = 4 * 1024 * 1024
+"""What a file may come to with its aliases written out: characters, and one for every value."""
+DEEPEST = 40
 
 
 class Strict(BaseModel):
@@ -25,25 +29,52 @@ class Strict(BaseModel):
 Model = TypeVar("Model", bound=Strict)
 
 
+@dataclass(frozen=True, slots=True)
+class Located(Generic[Model]):
+    """What a file says, and on which of its lines."""
+
+    model: Model
+    file: str
+    tree: Any
+
+    def line(self, *where: str | int) -> int:
+        """The line of a place in the file, named by keys and positions, or of the nearest place above it."""
+        return _line_of(self.tree, where)
+
+    def problem(self, message: str, hint: str = "", *, at: Sequence[str | int] = ()) -> Problem:
+        """A problem at a place in the file."""
+        return Problem(self.file, self.line(*at), message, hint)
+
+
 def read_model(path: Path, shown: str, model: type[Model], problems: list[Problem]) -> Model | None:
     """Read ``path`` as ``model``; what is wrong is appended to ``problems`` under the name ``shown``."""
+    located = read_located(path, shown, model, problems)
+    return located.model if located else None
+
+
+def read_located(path: Path, shown: str, model: type[Model], problems: list[Problem]) -> Located[Model] | None:
+    """As ``read_model``, with the lines of what was read."""
+    text = read_text(path, shown, problems)
+    if text is None:
+        return None
     try:
-        if path.stat().st_size > FILE_BYTES:
-            problems.append(Problem(shown, 1, f"file is larger than {FILE_BYTES} bytes"))
-            return None
-        tree = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+        tree = YAML(typ="rt", pure=True).load(text)
+        plain = _plain(tree, _Budget(EXPANDED), DEEPEST)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problems.append(Problem(shown, line, f"not YAML: {error.problem}"))
         return None
-    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
-        problems.append(Problem(shown, 1, f"not YAML: {error}"))
+    except _TooMuchError as error:
+        problems.append(Problem(shown, 1, str(error)))
+        return None
+    except Exception as error:  # the parser raises anything: KeyError, TypeError, RecursionError …
+        problems.append(Problem(shown, 1, f"not YAML: {str(error) or type(error).__name__}"))
         return None
     if not isinstance(tree, Mapping):
         problems.append(Problem(shown, 1, "file is not a mapping of keys to values"))
         return None
     try:
-        return model.model_validate(_plain(tree))
+        return Located(model.model_validate(plain), shown, tree)
     except ValidationError as error:
         problems += [_problem(shown, tree, dict(entry), model) for entry in error.errors()]
         return None
@@ -56,6 +87,10 @@ def _problem(shown: str, tree: Any, entry: dict[str, Any], model: type[BaseModel
     if entry["type"] == "extra_forbidden":
         message = f"unknown key {path!r}"
         hint = did_you_mean(str(where[-1]), _keys_at(model, where[:-1]))
+    elif where and where[-1] == "[key]":
+        where = where[:-1]
+        message = f"the key {'.'.join(str(part) for part in where)} is not a text"
+        hint = f'put it in quotes: "{where[-1]}"'
     elif entry["type"] == "missing":
         message = f"key {path!r} is missing"
     else:
@@ -86,6 +121,8 @@ def _line_of(tree: Any, where: Sequence[Any]) -> int:
     """The line of a place in a round-trip tree, or of the nearest place above it that is there."""
     line = 1
     for part in where:
+        if isinstance(tree, Mapping) and part not in tree:  # an error names a key as text, whatever it is
+            part = next((key for key in tree if str(key) == part), part)
         try:
             position = tree.lc.item(part) if isinstance(tree, CommentedSeq) else tree.lc.key(part)
             line = position[0] + 1
@@ -95,23 +132,35 @@ def _line_of(tree: Any, where: Sequence[Any]) -> int:
     return line
 
 
-def _plain(tree: Any) -> Any:
-    """The round-trip tree as plain dicts, lists and scalars."""
+class _TooMuchError(Exception):
+    pass
+
+
+class _Budget:
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, amount: int) -> None:
+        self.left -= amount
+        if self.left < 0:
+            raise _TooMuchError(f"file comes to more than {EXPANDED} characters with its aliases written out")
+
+
+def _plain(tree: Any, budget: _Budget, deeper: int) -> Any:
+    """The round-trip tree as plain dicts, lists and scalars, as large as a file may be once aliases are written out."""
+    if not deeper:
+        raise _TooMuchError(f"file is nested more than {DEEPEST} deep, or an alias stands within what it is for")
     if isinstance(tree, Mapping):
-        return {_scalar(key): _plain(value) for key, value in tree.items()}
+        return {_scalar(key, budget): _plain(value, budget, deeper - 1) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [_plain(value) for value in tree]
-    return _scalar(tree)
+        budget.spend(1)
+        return [_plain(value, budget, deeper - 1) for value in tree]
+    return _scalar(tree, budget)
 
 
-def _scalar(value: Any) -> Any:
+def _scalar(value: Any, budget: _Budget) -> Any:
+    budget.spend(1 + len(value) if isinstance(value, str) else 1)
     for plain in (bool, int, float, str):
         if isinstance(value, plain):
             return plain(value)
     return value
-
-
-def lines_of_items(path: Path, key: str) -> list[int]:
-    """The lines on which the items of a list begin, in a file that ``read_model`` could read."""
-    tree = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
-    return [_line_of(tree, (key, position)) for position in range(len(tree[key]))]
