@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +15,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from server.catalog.problems import Problem, did_you_mean
 
-FILE_BYTES = 10 * 1024 * 1024
+FILE_BYTES = 1024 * 1024
+"""osquery refuses a larger config, and nobody reviews a larger file."""
+LARGEST_TREE = 200_000
+"""Values in one file, those counted again that an alias repeats."""
 
 
 class Strict(BaseModel):
@@ -28,25 +33,39 @@ Model = TypeVar("Model", bound=Strict)
 def read_model(path: Path, shown: str, model: type[Model], problems: list[Problem]) -> Model | None:
     """Read ``path`` as ``model``; what is wrong is appended to ``problems`` under the name ``shown``."""
     try:
-        if path.stat().st_size > FILE_BYTES:
-            problems.append(Problem(shown, 1, f"file is larger than {FILE_BYTES} bytes"))
+        size = path.stat().st_size
+        if size > FILE_BYTES:
+            what = f"the file has {size:,} bytes, more than the {FILE_BYTES:,} that are read"
+            problems.append(Problem(shown, 1, what, "split it; osquery takes no config above 1 MiB"))
             return None
         tree = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problems.append(Problem(shown, line, f"not YAML: {error.problem}"))
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 0)
+        problems.append(Problem(shown, line, f"not YAML: {error.problem}", column=column))
         return None
-    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
-        problems.append(Problem(shown, 1, f"not YAML: {error}"))
+    except RecursionError:
+        problems.append(Problem(shown, 1, "not YAML: nested too deep"))
+        return None
+    except OSError as error:
+        problems.append(Problem(shown, 1, f"cannot be read: {error.strerror}"))
+        return None
+    except (YAMLError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        # What the library raises for a value it cannot make, such as the date 2026-99-99, is not one class.
+        problems.append(Problem(shown, 1, f"not YAML: {str(error).splitlines()[0] if str(error) else error!r}"))
         return None
     if not isinstance(tree, Mapping):
         problems.append(Problem(shown, 1, "file is not a mapping of keys to values"))
         return None
     try:
-        return model.model_validate(_plain(tree))
+        return model.model_validate(_plain(tree, [LARGEST_TREE]))
     except ValidationError as error:
         problems += [_problem(shown, tree, dict(entry), model) for entry in error.errors()]
-        return None
+    except RecursionError:
+        problems.append(Problem(shown, 1, "an alias holds itself, or the file is nested too deep"))
+    except _TooLargeError:
+        problems.append(Problem(shown, 1, f"more than {LARGEST_TREE:,} values, counted with what aliases repeat"))
+    return None
 
 
 def _problem(shown: str, tree: Any, entry: dict[str, Any], model: type[BaseModel]) -> Problem:
@@ -60,7 +79,8 @@ def _problem(shown: str, tree: Any, entry: dict[str, Any], model: type[BaseModel
         message = f"key {path!r} is missing"
     else:
         message = f"{path}: {entry['msg']}" if path else str(entry["msg"])
-    return Problem(shown, _line_of(tree, where), message, hint)
+    line, column = _place(tree, where)
+    return Problem(shown, line, message, hint, column=column)
 
 
 def _keys_at(model: Any, where: Iterable[Any]) -> list[str]:
@@ -82,25 +102,31 @@ def _model_in(annotation: Any) -> Any:
     return next((part for part in found if part is not None), None)
 
 
-def _line_of(tree: Any, where: Sequence[Any]) -> int:
-    """The line of a place in a round-trip tree, or of the nearest place above it that is there."""
-    line = 1
+def _place(tree: Any, where: Sequence[Any]) -> tuple[int, int]:
+    """Line and column of a place in a round-trip tree, or of the nearest place above it that is there."""
+    line = column = 0
     for part in where:
         try:
-            position = tree.lc.item(part) if isinstance(tree, CommentedSeq) else tree.lc.key(part)
-            line = position[0] + 1
+            line, column = tree.lc.item(part) if isinstance(tree, CommentedSeq) else tree.lc.key(part)
             tree = tree[part]
         except (AttributeError, KeyError, IndexError, TypeError):
             break
-    return line
+    return line + 1, column + 1
 
 
-def _plain(tree: Any) -> Any:
-    """The round-trip tree as plain dicts, lists and scalars."""
+class _TooLargeError(Exception):
+    pass
+
+
+def _plain(tree: Any, left: list[int]) -> Any:
+    """The round-trip tree as plain dicts, lists and scalars; ``left`` is how many values there may be yet."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise _TooLargeError
     if isinstance(tree, Mapping):
-        return {_scalar(key): _plain(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_plain(value) for value in tree]
+        return {_scalar(key): _plain(value, left) for key, value in tree.items()}
+    if isinstance(tree, list | tuple | AbstractSet):
+        return [_plain(value, left) for value in tree]
     return _scalar(tree)
 
 
@@ -113,5 +139,30 @@ def _scalar(value: Any) -> Any:
 
 def lines_of_items(path: Path, key: str) -> list[int]:
     """The lines on which the items of a list begin, in a file that ``read_model`` could read."""
-    tree = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
-    return [_line_of(tree, (key, position)) for position in range(len(tree[key]))]
+    tree = _tree(path)
+    return [_place(tree, (key, position))[0] for position in range(len(tree[key]))]
+
+
+def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int]:
+    """Line and column of a key, in a file that ``read_model`` could read; with ``word``, of that word in its value.
+
+    Where the word is not found in the source as it stands, the key is the place.
+    """
+    text = path.read_text(encoding="utf-8")
+    line, column = _place(_tree(path), where)
+    if not word:
+        return line, column
+    lines = text.splitlines()
+    pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+    for number in range(line, len(lines) + 1):
+        source = lines[number - 1]
+        if number > line and source.strip() and len(source) - len(source.lstrip()) < column:
+            break  # less indented than what belongs to the key
+        found = pattern.search(source, column + len(str(where[-1])) if number == line else 0)
+        if found:
+            return number, found.start() + 1
+    return line, column
+
+
+def _tree(path: Path) -> Any:
+    return YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
