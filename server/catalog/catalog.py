@@ -8,17 +8,19 @@ from pathlib import Path
 
 from server.catalog.controls import Case, Cases, Control
 from server.catalog.files import check_folders, odd_id
+from server.catalog.fleet import Fleet, read_fleet
 from server.catalog.frameworks import Framework, read_frameworks
 from server.catalog.minimise import FILE as MINIMISE_FILE
 from server.catalog.minimise import read_minimisation
 from server.catalog.packs import Pack
-from server.catalog.problems import CatalogError, Problem, did_you_mean
+from server.catalog.problems import CatalogError, Problem
 from server.catalog.queries import Query, load_query
+from server.catalog.references import check_references, without_dangling
 from server.catalog.schema import OsquerySchema, load_schema
 from server.catalog.yaml_files import read_model
 from server.normalize.treatment import Minimisation
 
-NOT_PACKS = {MINIMISE_FILE, "fleet.yaml"}
+NOT_PACKS = {MINIMISE_FILE, FLEET_FILE}
 """The files beside the packs that are none."""
 
 
@@ -35,7 +37,8 @@ class LoadedControl:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Queries by (name, platform), controls, packs and frameworks by id, osquery's schema, what is not stored."""
+    """Queries by (name, platform), controls, packs and frameworks by id, osquery's schema with the tables of
+    extensions, what of answers is not stored, and the fleet's settings."""
 
     root: Path
     schema: OsquerySchema
@@ -44,6 +47,7 @@ class Catalog:
     packs: Mapping[str, Pack]
     minimisation: Minimisation
     frameworks: Mapping[str, Framework] = field(default_factory=dict)
+    fleet: Fleet = field(default_factory=Fleet)
 
     def scheduled(self, platform: str) -> dict[str, list[tuple[str, int]]]:
         """Every query a platform is asked, with the packs that ask it and at what interval.
@@ -107,6 +111,7 @@ def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
         what = f"not an osquery schema ({type(error).__name__}: {error})"
         raise CatalogError([Problem("schema/osquery.json", 1, what)]) from error
     problems += check_folders(root)
+    fleet, schema = read_fleet(root, schema, problems)
     queries = _queries(root, schema, problems)
     controls = _controls(root, problems)
     # A control with a problem of its own is there all the same: to say that there is none would mislead.
@@ -119,9 +124,10 @@ def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
         _models(root, "*.yaml", Pack, problems),
         read_minimisation(root, queries, schema, problems),
         read_frameworks(root, named, problems),
+        fleet,
     )
-    _check_references(catalog, problems)
-    return catalog, problems
+    problems += check_references(catalog)
+    return without_dangling(catalog) if problems else catalog, problems
 
 
 def _queries(root: Path, schema: OsquerySchema, problems: list[Problem]) -> dict[tuple[str, str], Query]:
@@ -170,28 +176,3 @@ def _models(root: Path, pattern: str, model: type[Pack], problems: list[Problem]
         if pack is not None:
             packs[path.stem] = pack
     return packs
-
-
-def _check_references(catalog: Catalog, problems: list[Problem]) -> None:
-    names = {name for name, _ in catalog.queries}
-    for pack_id, pack in catalog.packs.items():
-        file = f"{pack_id}.yaml"
-        for kind, wanted, known in (("query", pack.queries, names), ("control", pack.controls, catalog.controls)):
-            problems += [
-                Problem(file, 1, f"there is no {kind} {name!r}", did_you_mean(name, known))
-                for name in wanted
-                if name not in known
-            ]
-    for name in sorted(names):
-        variants = [query for (other, _), query in sorted(catalog.queries.items()) if other == name]
-        odd = next((query for query in variants if query.mode != variants[0].mode), None)
-        if odd:
-            message = f"mode is {odd.mode}, but {variants[0].mode} in {variants[0].file}: a query has one table"
-            problems.append(Problem(odd.file, 1, message))
-    for loaded in catalog.controls.values():
-        for platform, rule in loaded.control.platforms.items():
-            if (rule.query, platform) not in catalog.queries:
-                hint = did_you_mean(rule.query, [name for name, where in catalog.queries if where == platform])
-                problems.append(Problem(loaded.file, 1, f"there is no query {rule.query!r} for {platform}", hint))
-        silent = sorted(set(loaded.control.platforms) - set(loaded.control.remediation))
-        problems += [Problem(loaded.file, 1, f"remediation says nothing for {platform}") for platform in silent]

@@ -51,7 +51,9 @@ def _check(database: apsw.Connection, query: Query, platform: str, schema: Osque
         database.execute(f"EXPLAIN {query.sql}").fetchall()
     except apsw.SQLError as error:
         message = str(error).removeprefix("SQLError: ")
-        yield Problem(query.file, query.sql_line, f"on {platform}: {message}", _hint(message, query, platform, schema))
+        yield Problem(
+            query.file, query.text.first_line, f"on {platform}: {message}", _hint(message, query, platform, schema)
+        )
 
 
 def _hint(message: str, query: Query, platform: str, schema: OsquerySchema) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """Where, what, and how to mend it. ``line`` counts from 1."""
+    """Where, what, and how to mend it. ``line`` and ``column`` count from 1; column 0 is the whole line."""
 
     file: str
     line: int
+    column: int = field(default=0, kw_only=True)
     message: str
     hint: str = ""
 

@@ -1,8 +1,10 @@
 """Query files: one SQL file per platform, with a strict short header.
 
     -- Accounts the operating system knows.
+    -- key: username
     -- volatile: last_change
     -- columns: days_old bigint
+    -- cost: 20ms
     SELECT uid, username FROM users
 
 The first comment line is the description. A file ``users.sql`` serves every platform, ``users.linux.sql`` one.
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,15 +22,20 @@ import sqlglot
 from sqlglot import exp
 
 from server.catalog.files import read_text
+from server.catalog.header import DEFAULT_COST_SECONDS, Header, read_header
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.schema import PLATFORMS, OsquerySchema
+from server.catalog.sql_text import SqlText
 from server.normalize.values import BIGINT, DOUBLE, TEXT
 
-MODES = ("state", "latest", "events")
-_HEADER_KEYS = ("mode", "volatile", "columns")
+DUPLICATE = "osquery keeps the last of two columns of one name: give it another name with AS"
+TOO_DEEP = ("the SQL is nested too deep", "a query that deep is nobody's to review: WITH takes it apart")
+LONGEST_SQL = 64 * 1024
+"""Characters. A config is at most 1 MiB, and no person reads a query longer than this."""
+DEEPEST_SQL = 20
+"""Brackets within brackets, and CASE within CASE."""
+
 _FILE_NAME = re.compile(r"(?P<query>[a-z][a-z0-9_]*)(?:\.(?P<platform>[a-z]+))?\.sql")
-_HEADER_LINE = re.compile(r"--\s*(?P<key>[a-z_]+):\s*(?P<value>.*)")
-_COLUMN = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s+(?P<kind>text|bigint|double)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,12 @@ class Query:
     columns: tuple[QueryColumn, ...]
     version: str
     file: str
-    sql_line: int = field(compare=False)
+    header: Header = field(compare=False)
+    text: SqlText = field(compare=False)
+    key: tuple[str, ...] = ()
+    """The columns that name a row to a reader; not part of the version."""
+    cost_seconds: float = DEFAULT_COST_SECONDS
+    """How long one run is expected to take; not part of the version."""
 
 
 def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Problem]) -> Query | None:
@@ -63,113 +75,107 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
         problems.append(Problem(shown, 1, f"file name {path.name!r} is not {form}"))
         return None
     platforms = PLATFORMS if named["platform"] is None else (named["platform"],)
-    text = read_text(path, shown, problems)
-    if text is None:
+    content = read_text(path, shown, problems)
+    if content is None:
         return None
-    lines = text.splitlines()
+    lines = content.split("\n")
     start = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("--")), len(lines))
-    found = len(problems)
-    description, header = _header(lines[:start], shown, problems)
+    header = read_header(lines[:start], shown, problems)
     sql = "\n".join(lines[start:]).strip().rstrip(";").rstrip()
-    select = _select(sql, shown, start + 1, problems)
-    if select is None or len(problems) > found:
+    text = SqlText(sql, start + 1)
+    select = _select(text, shown, problems)
+    if select is None:
         return None
-    columns = _columns(select, header, platforms, schema, shown, start + 1, problems)
-    if len(problems) > found:
+    try:
+        columns = _columns(select, header, platforms, schema, shown, text, problems)
+    except RecursionError:
+        problems.append(text.problem(shown, *TOO_DEEP))
         return None
     return Query(
         name=named["query"],
         platforms=platforms,
-        description=description,
-        mode=header.get("mode", "state"),
+        description=header.description,
+        mode=header.mode,
         sql=sql,
         columns=columns,
-        version=_version(header.get("mode", "state"), sql, columns),
+        version=_version(header.mode, sql, columns),
         file=shown,
-        sql_line=start + 1,
+        header=header,
+        text=text,
+        key=header.key,
+        cost_seconds=header.cost_seconds,
     )
 
 
-def _header(lines: Sequence[str], shown: str, problems: list[Problem]) -> tuple[str, dict[str, str]]:
-    description: list[str] = []
-    header: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        match = _HEADER_LINE.fullmatch(line.strip())
-        if not match:
-            description.append(line.strip().removeprefix("--").strip())
-            continue
-        key = match["key"]
-        if key not in _HEADER_KEYS:
-            problems.append(Problem(shown, number, f"unknown header key {key!r}", did_you_mean(key, _HEADER_KEYS)))
-        elif key in header:
-            problems.append(Problem(shown, number, f"header key {key!r} is given twice"))
-        elif key == "mode" and match["value"].strip() not in MODES:
-            problems.append(Problem(shown, number, f"mode is {match['value']!r}", f"known are: {', '.join(MODES)}"))
-        else:
-            header[key] = match["value"].strip()
-    if not any(description):
-        problems.append(Problem(shown, 1, "no description", "begin the file with a comment that says what a row is"))
-    return " ".join(part for part in description if part), header
-
-
-def _select(sql: str, shown: str, line: int, problems: list[Problem]) -> exp.Query | None:
-    try:
-        statements = [statement for statement in sqlglot.parse(sql, read="sqlite") if statement is not None]
-    except sqlglot.errors.SqlglotError as error:
-        at = error.errors[0].get("line", 1) if isinstance(error, sqlglot.ParseError) and error.errors else 1
-        what = error.errors[0].get("description") if isinstance(error, sqlglot.ParseError) and error.errors else error
-        problems.append(Problem(shown, line + (at or 1) - 1, f"not SQL: {what}"))
+def _select(text: SqlText, shown: str, problems: list[Problem]) -> exp.Query | None:
+    """The one SELECT that the SQL is, or None with a problem."""
+    if len(text.sql) > LONGEST_SQL:
+        problems.append(text.problem(shown, f"the SQL is longer than {LONGEST_SQL} characters"))
         return None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        problems.append(Problem(shown, line, f"{len(statements)} statements; a query is exactly one SELECT"))
+    if text.depth() > DEEPEST_SQL:
+        problems.append(text.problem(shown, *TOO_DEEP))
+        return None
+    try:
+        statements = [statement for statement in sqlglot.parse(text.sql, read="sqlite") if statement is not None]
+    except sqlglot.ParseError as error:
+        first = error.errors[0] if error.errors else {}
+        what = f"not SQL: {first.get('description') or error}"
+        line, column = text.line(first.get("line") or 1), first.get("col") or 0
+        problems.append(Problem(shown, line, what, column=column))
+        return None
+    except sqlglot.errors.SqlglotError as error:
+        problems.append(text.problem(shown, f"not SQL: {str(error).splitlines()[0]}"))
+        return None
+    except RecursionError:
+        problems.append(text.problem(shown, *TOO_DEEP))
+        return None
+    if len(statements) != 1:
+        many = "the file holds no SQL" if not statements else f"{len(statements)} statements"
+        hint = "a file each" if statements else "write it below the comments"
+        problems.append(text.problem(shown, f"{many}; a query is exactly one SELECT", hint, ";"))
+        return None
+    if not isinstance(statements[0], exp.Query):
+        word = text.sql.split(maxsplit=1)[0].upper()
+        problems.append(text.problem(shown, f"{word} is not a SELECT; a query is exactly one SELECT"))
         return None
     return statements[0]
 
 
 def _columns(
     select: exp.Query,
-    header: dict[str, str],
+    header: Header,
     platforms: tuple[str, ...],
     schema: OsquerySchema,
     shown: str,
-    line: int,
+    text: SqlText,
     problems: list[Problem],
 ) -> tuple[QueryColumn, ...]:
-    declared = _declared(header.get("columns", ""), shown, problems)
-    volatile = {name.strip() for name in header.get("volatile", "").split(",") if name.strip()}
+    declared = dict(header.columns)
     columns: list[QueryColumn] = []
     for projection in select.selects:
         name = projection.alias_or_name
-        if projection.is_star or not name:
+        if projection.is_star:
             hint = "osquery may answer a whole cached table with older rows, and its columns change with its version"
-            what = "SELECT * is not allowed: name the columns" if projection.is_star else "a column has no name: add AS"
-            problems.append(Problem(shown, line, what, hint if projection.is_star else ""))
+            problems.append(text.problem(shown, "SELECT * is not allowed: name the columns", hint, "*"))
+            continue
+        if not name:
+            problems.append(text.problem(shown, f"a column has no name: {projection.sql('sqlite')[:60]}", "add AS"))
             continue
         if any(column.name.lower() == name.lower() for column in columns):
-            problems.append(Problem(shown, line, f"column {name!r} is given twice"))
+            problems.append(text.problem(shown, f"column {name!r} is given twice", DUPLICATE, name, -1))
         kind = declared.pop(name, None) or _passed_through(projection, select, platforms, schema)
         if kind is None:
-            problems.append(Problem(shown, line, *_why_unknown(projection, _tables(select), platforms, schema)))
+            what, hint, at = _why_unknown(projection, _tables(select), platforms, schema)
+            problems.append(text.problem(shown, what, hint, at))
             kind = TEXT
-        columns.append(QueryColumn(name, kind, name in volatile))
+        columns.append(QueryColumn(name, kind, name in header.volatile))
     names = [column.name for column in columns]
-    for key, left in (("columns", set(declared)), ("volatile", volatile - set(names))):
+    for key, given in (("columns", declared), ("volatile", header.volatile), ("key", header.key)):
         problems += [
-            Problem(shown, 1, f"{key}: the query gives no column {name!r}", did_you_mean(name, names))
-            for name in sorted(left)
+            Problem(shown, header.line(key), f"{key}: the query gives no column {name!r}", did_you_mean(name, names))
+            for name in sorted(set(given) - set(names))
         ]
     return tuple(columns)
-
-
-def _declared(text: str, shown: str, problems: list[Problem]) -> dict[str, str]:
-    declared: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        match = _COLUMN.fullmatch(part)
-        if match:
-            declared[match["name"]] = match["kind"]
-        else:
-            problems.append(Problem(shown, 1, f"columns: {part!r} is not a name and one of text, bigint, double"))
-    return declared
 
 
 _CAST_KINDS = {
@@ -213,21 +219,33 @@ def _tables(select: exp.Query) -> dict[str, str]:
 
 def _why_unknown(
     projection: exp.Expr, tables: dict[str, str], platforms: tuple[str, ...], schema: OsquerySchema
-) -> tuple[str, str]:
-    """Why a column has no known type, and how to mend that."""
+) -> tuple[str, str, str]:
+    """Why a column has no known type, how to mend that, and at which name."""
     here = {table.name: table for platform in platforms for table in schema.on(platform)}
     for name in tables.values():
         if name.lower() not in here:
-            elsewhere = schema.table(name)
-            hint = f"{name} exists on {', '.join(elsewhere.platforms)} only" if elsewhere else did_you_mean(name, here)
-            return f"no such table: {name}", hint
+            return f"no such table: {name}", missing_table(name, platforms, schema), name
     column = projection.unalias()
     if isinstance(column, exp.Column):
         known = {known.name for name in tables.values() for known in here[name.lower()].columns}
-        if column.name not in known:
-            return f"no such column: {column.name}", did_you_mean(column.name, known)
+        if column.name.lower() not in known:
+            return f"no such column: {column.name}", missing_column(column.name, known), column.name
     name = projection.alias_or_name
-    return f"the type of column {name!r} is not known", f"add to the header: -- columns: {name} text|bigint|double"
+    hint = f"add to the header: -- columns: {name} text|bigint|double"
+    return f"the type of column {name!r} is not known", hint, name
+
+
+def missing_table(name: str, platforms: Iterable[str], schema: OsquerySchema) -> str:
+    """A hint for a table that is not there."""
+    elsewhere = schema.table(name)
+    if elsewhere:
+        return f"{elsewhere.name} exists on {', '.join(elsewhere.platforms)} only"
+    return did_you_mean(name, {table.name for platform in platforms for table in schema.on(platform)})
+
+
+def missing_column(name: str, known: Iterable[str]) -> str:
+    """A hint for a column that is not there."""
+    return did_you_mean(name.lower(), known)
 
 
 def _version(mode: str, sql: str, columns: tuple[QueryColumn, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,12 @@ class Located(Generic[Model]):
 
     def line(self, *where: str | int) -> int:
         """The line of a place in the file, named by keys and positions, or of the nearest place above it."""
-        return _line_of(self.tree, where)
+        return _place(self.tree, where)[0]
 
     def problem(self, message: str, hint: str = "", *, at: Sequence[str | int] = ()) -> Problem:
         """A problem at a place in the file."""
-        return Problem(self.file, self.line(*at), message, hint)
+        line, column = _place(self.tree, at)
+        return Problem(self.file, line, message, hint, column=column if at else 0)
 
 
 def read_model(path: Path, shown: str, model: type[Model], problems: list[Problem]) -> Model | None:
@@ -61,8 +63,9 @@ def read_located(path: Path, shown: str, model: type[Model], problems: list[Prob
         tree = YAML(typ="rt", pure=True).load(text)
         plain = _plain(tree, _Budget(EXPANDED), DEEPEST)
     except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problems.append(Problem(shown, line, f"not YAML: {error.problem}"))
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 0)
+        problems.append(Problem(shown, line, f"not YAML: {error.problem}", column=column))
         return None
     except _TooMuchError as error:
         problems.append(Problem(shown, 1, str(error)))
@@ -95,7 +98,8 @@ def _problem(shown: str, tree: Any, entry: dict[str, Any], model: type[BaseModel
         message = f"key {path!r} is missing"
     else:
         message = f"{path}: {entry['msg']}" if path else str(entry["msg"])
-    return Problem(shown, _line_of(tree, where), message, hint)
+    line, column = _place(tree, where)
+    return Problem(shown, line, message, hint, column=column)
 
 
 def _keys_at(model: Any, where: Iterable[Any]) -> list[str]:
@@ -117,19 +121,18 @@ def _model_in(annotation: Any) -> Any:
     return next((part for part in found if part is not None), None)
 
 
-def _line_of(tree: Any, where: Sequence[Any]) -> int:
-    """The line of a place in a round-trip tree, or of the nearest place above it that is there."""
-    line = 1
+def _place(tree: Any, where: Sequence[Any]) -> tuple[int, int]:
+    """Line and column of a place in a round-trip tree, or of the nearest place above it that is there."""
+    line = column = 0
     for part in where:
         if isinstance(tree, Mapping) and part not in tree:  # an error names a key as text, whatever it is
             part = next((key for key in tree if str(key) == part), part)
         try:
-            position = tree.lc.item(part) if isinstance(tree, CommentedSeq) else tree.lc.key(part)
-            line = position[0] + 1
+            line, column = tree.lc.item(part) if isinstance(tree, CommentedSeq) else tree.lc.key(part)
             tree = tree[part]
         except (AttributeError, KeyError, IndexError, TypeError):
             break
-    return line
+    return line + 1, column + 1
 
 
 class _TooMuchError(Exception):
@@ -164,3 +167,28 @@ def _scalar(value: Any, budget: _Budget) -> Any:
         if isinstance(value, plain):
             return plain(value)
     return value
+
+
+def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int]:
+    """Line and column of a key, in a file that ``read_model`` could read; with ``word``, of that word in its value.
+
+    Where the word is not found in the source as it stands, the key is the place.
+    """
+    text = path.read_text(encoding="utf-8")
+    line, column = _place(_tree(path), where)
+    if not word:
+        return line, column
+    lines = text.splitlines()
+    pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+    for number in range(line, len(lines) + 1):
+        source = lines[number - 1]
+        if number > line and source.strip() and len(source) - len(source.lstrip()) < column:
+            break  # less indented than what belongs to the key
+        found = pattern.search(source, column + len(str(where[-1])) if number == line else 0)
+        if found:
+            return number, found.start() + 1
+    return line, column
+
+
+def _tree(path: Path) -> Any:
+    return YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))

@@ -43,7 +43,7 @@ QUERIES = [
     ("ATTACH 'x' AS y", "exactly one SELECT", ""),
     ("PRAGMA table_info(users)", "exactly one SELECT", ""),
     ("SELECT uid FROM", "not SQL", ""),
-    ("", "0 statements", ""),
+    ("", "the file holds no SQL", ""),
     ("SELECT upper(username) AS u FROM users", "the type of column 'u' is not known", "-- columns: u text"),
     ("SELECT CAST(1 AS INTEGER) AS n FROM alf", "no such table: alf", "alf exists on darwin only"),
 ]

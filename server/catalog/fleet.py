@@ -1,0 +1,52 @@
+"""``fleet.yaml``: what holds for a packs folder as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from server.catalog.controls import Platform
+from server.catalog.problems import Problem
+from server.catalog.schema import OsquerySchema, SchemaColumn, SchemaTable
+from server.catalog.yaml_files import Strict, place_of, read_model
+from server.normalize.values import OSQUERY_TYPES
+
+FILE = "fleet.yaml"
+
+Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+Type = Annotated[str, Field(pattern=rf"^({'|'.join(OSQUERY_TYPES)})$")]
+
+
+class ExtensionTable(Strict):
+    """A table that an osquery extension brings: where it is, and its columns with osquery's types."""
+
+    platforms: Annotated[list[Platform], Field(min_length=1)]
+    columns: Annotated[dict[Name, Type], Field(min_length=1)]
+
+
+class Fleet(Strict):
+    """Settings of the fleet; every one has a default, and so has the file."""
+
+    budget_seconds_a_day: Annotated[int, Field(ge=1, le=86_400)] = 300
+    """Seconds of a device's day that all its queries together may take."""
+    extension_tables: dict[Name, ExtensionTable] = Field(default_factory=dict)
+
+
+def read_fleet(root: Path, schema: OsquerySchema, problems: list[Problem]) -> tuple[Fleet, OsquerySchema]:
+    """Read the settings, and add the tables of extensions to osquery's own."""
+    path = root / FILE
+    fleet = (read_model(path, FILE, Fleet, problems) if path.exists() else None) or Fleet()
+    known = schema.names()
+    for name in sorted(known & set(fleet.extension_tables)):
+        line, column = place_of(path, ("extension_tables", name))
+        problems.append(Problem(FILE, line, f"osquery has a table {name!r} of its own", column=column))
+    tables = {name: _table(name, table) for name, table in fleet.extension_tables.items() if name not in known}
+    return fleet, schema.with_tables(tables) if tables else schema
+
+
+def _table(name: str, table: ExtensionTable) -> SchemaTable:
+    platforms = tuple(table.platforms)
+    columns = (SchemaColumn(name, OSQUERY_TYPES[kind], platforms, name) for name, kind in table.columns.items())
+    return SchemaTable(name, platforms, tuple(columns), name)

@@ -1,0 +1,79 @@
+"""What files of a packs folder say of each other: names that are not there, and what is left without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from server.catalog.problems import Problem, did_you_mean
+from server.catalog.yaml_files import place_of
+
+if TYPE_CHECKING:
+    from server.catalog.catalog import Catalog, LoadedControl
+
+
+def check_references(catalog: Catalog) -> Iterator[Problem]:
+    """Every name that nothing bears. A file that is there but wrong is named for what is wrong in it, and not here."""
+    yield from _of_packs(catalog)
+    yield from _modes(catalog)
+    for loaded in catalog.controls.values():
+        yield from _of_control(catalog, loaded)
+
+
+def without_dangling(catalog: Catalog) -> Catalog:
+    """The catalog without what names something that is not there, so that the rest of it can be checked."""
+    controls = {}
+    for control_id, loaded in catalog.controls.items():
+        rules = loaded.control.platforms.items()
+        kept = {platform: rule for platform, rule in rules if (rule.query, platform) in catalog.queries}
+        controls[control_id] = replace(loaded, control=loaded.control.model_copy(update={"platforms": kept}))
+    packs = {}
+    for pack_id, pack in catalog.packs.items():
+        known: dict[str, Any] = {"controls": [control for control in pack.controls if control in controls]}
+        packs[pack_id] = pack.model_copy(update=known)
+    return replace(catalog, controls=controls, packs=packs)
+
+
+def query_files(catalog: Catalog) -> frozenset[str]:
+    """The names of the queries there are files for, good or bad."""
+    return frozenset(path.name.partition(".")[0] for path in (catalog.root / "queries").glob("**/*.sql"))
+
+
+def _of_packs(catalog: Catalog) -> Iterator[Problem]:
+    queries = {name for name, _ in catalog.queries} | query_files(catalog)
+    controls = {path.parent.name for path in (catalog.root / "controls").glob("*/*/control.yaml")}
+    for pack_id, pack in catalog.packs.items():
+        file = f"{pack_id}.yaml"
+        wanted = [("query", "queries", name, name, queries) for name in pack.queries]
+        wanted += [("control", "controls", at, name, controls) for at, name in enumerate(pack.controls)]  # type: ignore[misc]
+        for kind, key, part, name, known in wanted:
+            if name not in known:
+                line, column = place_of(catalog.root / file, (key, part))
+                hint = did_you_mean(name, known)
+                yield Problem(file, line, f"there is no {kind} {name!r}", hint, column=column)
+
+
+def _modes(catalog: Catalog) -> Iterator[Problem]:
+    for name in sorted({name for name, _ in catalog.queries}):
+        variants = [query for (other, _), query in sorted(catalog.queries.items()) if other == name]
+        odd = next((query for query in variants if query.mode != variants[0].mode), None)
+        if odd:
+            message = f"mode is {odd.mode}, but {variants[0].mode} in {variants[0].file}: a query has one table"
+            yield Problem(odd.file, odd.header.line("mode"), message)
+
+
+def _of_control(catalog: Catalog, loaded: LoadedControl) -> Iterator[Problem]:
+    path = catalog.root / loaded.file
+    files = query_files(catalog)
+    for platform, rule in loaded.control.platforms.items():
+        there = [name for name, where in catalog.queries if where == platform]
+        elsewhere = [where for name, where in catalog.queries if name == rule.query]
+        if rule.query not in there and (elsewhere or rule.query not in files):
+            line, column = place_of(path, ("platforms", platform, "query"))
+            hint = f"it is written for {', '.join(elsewhere)}" if elsewhere else did_you_mean(rule.query, there)
+            yield Problem(loaded.file, line, f"there is no query {rule.query!r} for {platform}", hint, column=column)
+    for platform in sorted(set(loaded.control.platforms) - set(loaded.control.remediation)):
+        line, column = place_of(path, ("remediation",))
+        hint = "say what the owner of the device does about it"
+        yield Problem(loaded.file, line, f"remediation says nothing for {platform}", hint, column=column)

@@ -1,0 +1,69 @@
+"""Where in a file a piece of its SQL stands, so that a problem can be pointed at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.catalog.problems import Problem
+
+# No part can be matched in two ways, so that no text takes long.
+_TOKEN = re.compile(
+    r"""(?P<comment>--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z))
+    |(?P<string>'(?:[^']|'')*+(?:'|\Z))
+    |(?P<quoted>"(?:[^"]|"")*+(?:"|\Z)|`[^`]*+(?:`|\Z)|\[[^\]]*+(?:\]|\Z))
+    |(?P<word>[^\W\d]\w*+)
+    |(?P<space>\s++)
+    |(?P<other>\d[\w.]*+|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlText:
+    """Some SQL, and the line of its file on which it begins."""
+
+    sql: str
+    first_line: int
+
+    def line(self, line: int) -> int:
+        """The line of the file, given one of the SQL; both count from 1."""
+        return self.first_line + line - 1
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """Line and column of an offset in characters, both counted from 1."""
+        before = self.sql[:offset]
+        return self.line(before.count("\n") + 1), offset - (before.rfind("\n") + 1) + 1
+
+    def find(self, name: str, which: int = 0) -> tuple[int, int]:
+        """Line and column of a name (of all its places, the one at position ``which``), or of the SQL's first word."""
+        wanted = name.lower()
+        found = [offset for offset, text in self._names() if text == wanted]
+        if not found:
+            return self.first_line, 0
+        return self.place(found[which] if -len(found) <= which < len(found) else found[0])
+
+    def problem(self, file: str, message: str, hint: str = "", at: str = "", which: int = 0) -> Problem:
+        """A problem at the place of a name."""
+        line, column = self.find(at, which) if at else (self.first_line, 0)
+        return Problem(file, line, message, hint, column=column)
+
+    def depth(self) -> int:
+        """How deep brackets and CASE are nested."""
+        deepest = depth = 0
+        for _, text in self._names():
+            if text in ("(", "case"):
+                depth += 1
+                deepest = max(deepest, depth)
+            elif text in (")", "end"):
+                depth -= 1
+        return deepest
+
+    def _names(self) -> Iterator[tuple[int, str]]:
+        """Everything but white space, comments and strings: its offset and its text in lower case, without quotes."""
+        for match in _TOKEN.finditer(self.sql):
+            if match.lastgroup in ("word", "other"):
+                yield match.start(), match[0].lower()
+            elif match.lastgroup == "quoted":
+                yield match.start(), match[0][1:-1].lower()
