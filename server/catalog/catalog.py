@@ -8,6 +8,7 @@ from pathlib import Path
 
 from server.catalog.controls import Case, Cases, Control
 from server.catalog.files import check_folders, odd_id
+from server.catalog.fleet import FILE as FLEET_FILE
 from server.catalog.fleet import Fleet, read_fleet
 from server.catalog.frameworks import Framework, read_frameworks
 from server.catalog.minimise import FILE as MINIMISE_FILE
