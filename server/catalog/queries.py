@@ -163,7 +163,7 @@ def _columns(
             continue
         if any(column.name.lower() == name.lower() for column in columns):
             problems.append(text.problem(shown, f"column {name!r} is given twice", DUPLICATE, name, -1))
-        kind = declared.pop(name, None) or _passed_through(projection, select, platforms, schema)
+        kind = declared.pop(name, None) or passed_through(projection, select, platforms, schema)
         if kind is None:
             what, hint, at = _why_unknown(projection, _tables(select), platforms, schema)
             problems.append(text.problem(shown, what, hint, at))
@@ -189,7 +189,7 @@ _CAST_KINDS = {
 }
 
 
-def _passed_through(
+def passed_through(
     projection: exp.Expr, select: exp.Query, platforms: tuple[str, ...], schema: OsquerySchema
 ) -> str | None:
     """The type of a column taken from a table as it is, or given by a CAST; None where the schema cannot tell."""

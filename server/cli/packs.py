@@ -13,6 +13,7 @@ from server.catalog.minimise import minimised_columns
 from server.catalog.problems import CatalogError, Problem
 from server.cli.options import PROBLEMS, fail, json_option, print_json, run
 from server.cli.options import packs_option as _packs_option
+from server.cli.packs_exchange import export, import_
 from server.evaluate.check import check_controls
 
 
@@ -64,3 +65,7 @@ async def _deeper(catalog: Catalog) -> list[Problem]:
     except CatalogError as error:
         problems += error.problems
     return problems
+
+
+packs.add_command(import_)
+packs.add_command(export)
