@@ -17,6 +17,10 @@ from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.catalog.sql_text import SqlText
 from server.catalog.yaml_files import place_of
 
+# What leaves a value as it is, or moves where it does; a division may well make it stand still.
+_PASSING = (exp.Alias, exp.Column, exp.Identifier, exp.Paren, exp.Cast, exp.DataType, exp.Coalesce, exp.Max, exp.Min)
+_PASSING += (exp.Sum, exp.Add, exp.Sub, exp.Mul, exp.Literal, exp.Null)
+
 
 def check_queries(catalog: Catalog) -> list[Problem]:
     """Plan every query and every discovery statement on the platforms it is for, and judge its columns."""
@@ -62,17 +66,18 @@ def _of_columns(query: Query, schema: OsquerySchema) -> Iterator[Problem]:
     if query.mode != "state":
         return
     origins = known_query(query.version, query.sql, schema).origins
-    for column in query.columns:
-        if column.volatile:
+    for projection in sqlglot.parse_one(query.sql, read="sqlite").selects:
+        name = projection.alias_or_name
+        column = next((column for column in query.columns if column.name == name), None)
+        if column is None or column.volatile or not all(isinstance(node, _PASSING) for node in projection.walk()):
             continue
-        found = origins.get(column.name.lower(), frozenset())
+        found = origins.get(name.lower(), frozenset())
         moving = sorted(origin for origin in found if _moves(schema, *origin))
-        if not moving or (len(moving) < len(found) and len({name for _, name in found}) == 1):
+        if not moving or (len(moving) < len(found) and len({given for _, given in found}) == 1):
             continue  # a bare name of several tables may be that of the one that stands still
-        table, name = moving[0]
-        what = f"column {column.name!r} is {table}.{name}, which moves all the time: every answer would be a new row"
-        hint = f"declare it in the header (-- volatile: {column.name}), or leave it out"
-        yield query.text.problem(query.file, what, hint, column.name)
+        what = f"column {name!r} is {'.'.join(moving[0])}, which moves all the time: every answer would be a new row"
+        hint = f"declare it in the header (-- volatile: {name}), or leave it out"
+        yield query.text.problem(query.file, what, hint, name)
 
 
 def _moves(schema: OsquerySchema, table: str, column: str) -> bool:

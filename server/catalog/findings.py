@@ -12,7 +12,7 @@ from server.catalog.queries import missing_column, missing_table
 from server.catalog.schema import OsquerySchema, SchemaTable
 
 _MISSING = re.compile(r"no such (?P<kind>table|column|function): (?P<name>.+)")
-_OF_JSON = frozenset({"json_each", "json_tree"})
+_OF_SQLITE = ("sqlite_", "pragma_", "dbstat", "bytecode", "tables_used")
 _ROW_NUMBERS = frozenset({"rowid", "_rowid_", "oid"})
 _WITH_EFFECT = frozenset({"carve", "sleep", "load_extension"})
 
@@ -77,7 +77,7 @@ def _of_reads(plan: Plan, planner: Planner) -> Iterator[Finding]:
     for table_name, column_name in sorted(plan.reads):
         table = planner.tables.get(table_name)
         if table is None:
-            if table_name not in _OF_JSON:
+            if table_name.startswith(_OF_SQLITE):  # any other name is one that WITH gives
                 yield Finding(f"{table_name} is SQLite's own, not a table of osquery", "", table_name)
             continue
         column = table.by_name.get(column_name)

@@ -136,7 +136,7 @@ class _Table:
 
     def BestIndexObject(self, index: apsw.IndexInfo) -> bool:
         """What osquery does: conditions on flagged columns reach the table, and make it cheap."""
-        cost, conditions = _DEAR, dict[str, set[int]]()
+        cost, passed, conditions = _DEAR, 0, dict[str, set[int]]()
         for at in range(index.nConstraint):
             number, operator = index.get_aConstraint_iColumn(at), index.get_aConstraint_op(at)
             if not index.get_aConstraint_usable(at) or number < 0:
@@ -147,7 +147,8 @@ class _Table:
             elif column.flags & {"required", "index", "additional"}:
                 cost = _CHEAP
                 conditions.setdefault(column.canonical, set()).add(operator)
-                index.set_aConstraintUsage_argvIndex(at, sum(map(len, conditions.values())))
+                passed += 1
+                index.set_aConstraintUsage_argvIndex(at, passed)
         used = frozenset(self._table.columns[number].canonical for number in _numbers(index, len(self._table.columns)))
         required = {column.canonical for column in self._table.columns if column.required}
         if required & used and not required & set(conditions):
