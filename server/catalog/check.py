@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import sqlglot
 from sqlglot import exp
@@ -18,8 +19,10 @@ from server.catalog.sql_text import SqlText
 from server.catalog.yaml_files import place_of
 
 # What leaves a value as it is, or moves where it does; a division may well make it stand still.
-_PASSING = (exp.Alias, exp.Column, exp.Identifier, exp.Paren, exp.Cast, exp.DataType, exp.Coalesce, exp.Max, exp.Min)
-_PASSING += (exp.Sum, exp.Add, exp.Sub, exp.Mul, exp.Literal, exp.Null)
+_PASSING: tuple[type[exp.Expr], ...] = (
+    *(exp.Alias, exp.Column, exp.Identifier, exp.Paren, exp.Cast, exp.DataType, exp.Literal, exp.Null),
+    *(exp.Coalesce, exp.Max, exp.Min, exp.Sum, exp.Add, exp.Sub, exp.Mul),
+)
 
 
 def check_queries(catalog: Catalog) -> list[Problem]:
@@ -46,7 +49,7 @@ def _on_platforms(
     where: dict[Finding, list[str]] = {}
     for planner in planners:
         if planner.platform in platforms:
-            for finding in findings_of_plan(planner, sql, mode, schema):
+            for finding in set(findings_of_plan(planner, sql, mode, schema)):
                 where.setdefault(finding, []).append(planner.platform)
     for finding, found in where.items():
         yield finding if len(found) == len(platforms) else finding.only_on(found)
@@ -66,7 +69,7 @@ def _of_columns(query: Query, schema: OsquerySchema) -> Iterator[Problem]:
     if query.mode != "state":
         return
     origins = known_query(query.version, query.sql, schema).origins
-    for projection in sqlglot.parse_one(query.sql, read="sqlite").selects:
+    for projection in cast("exp.Query", sqlglot.parse_one(query.sql, read="sqlite")).selects:
         name = projection.alias_or_name
         column = next((column for column in query.columns if column.name == name), None)
         if column is None or column.volatile or not all(isinstance(node, _PASSING) for node in projection.walk()):

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import sqlglot
+from sqlglot import exp
+
 from server.catalog.planner import EQUALS, LIKE, Plan, PlanError, Planner, Scan
 from server.catalog.problems import did_you_mean
 from server.catalog.queries import missing_column, missing_table
@@ -42,6 +45,7 @@ def findings_of_plan(planner: Planner, sql: str, mode: str, schema: OsquerySchem
         plan = planner.plan(sql)
     except PlanError as error:
         yield _refused(error, sql, planner, schema)
+        yield from _unknown_names(sql, planner, schema)
         return
     yield from _of_reads(plan, planner)
     for name in sorted(plan.functions - schema.functions.names()):
@@ -71,6 +75,29 @@ def _refused(error: PlanError, sql: str, planner: Planner, schema: OsquerySchema
     else:
         hint = did_you_mean(name, schema.functions.names())
     return Finding(f"no such {missing['kind']}: {name}", hint, name)
+
+
+def _unknown_names(sql: str, planner: Planner, schema: OsquerySchema) -> Iterator[Finding]:
+    """All the names that nothing bears, of which SQLite says only the first. The SQL was parsed before."""
+    statement = sqlglot.parse_one(sql, read="sqlite")
+    derived = {node.alias_or_name.lower() for node in statement.find_all(exp.CTE, exp.Subquery)}
+    tables: dict[str, list[SchemaTable]] = {}
+    for node in statement.find_all(exp.Table):
+        name, table = node.name.lower(), planner.tables.get(node.name.lower())
+        if table:
+            tables.setdefault(node.alias_or_name.lower(), []).append(table)
+        elif name and name not in derived and isinstance(node.this, exp.Identifier):
+            yield Finding(f"no such table: {node.name}", missing_table(name, [planner.platform], schema), node.name)
+    for column in statement.find_all(exp.Column):
+        of = tables.get(column.table.lower(), []) if column.table.lower() not in derived else []
+        known = {name for table in of for name in table.by_name}
+        if of and column.name.lower() not in known | _ROW_NUMBERS and not column.is_star:
+            hint = missing_column(column.name, known)
+            yield Finding(f"no such column: {column.name}", hint, column.name)
+    for call in statement.find_all(exp.Anonymous):
+        name = call.name.lower()
+        if name not in schema.functions.names():
+            yield Finding(f"no such function: {call.name}", did_you_mean(name, schema.functions.names()), call.name)
 
 
 def _of_reads(plan: Plan, planner: Planner) -> Iterator[Finding]:
