@@ -21,8 +21,8 @@ from server.api import osquery, people
 from server.api.gate import Gate
 from server.api.keys import ASKER, CLONES, CONFIGS, GATE, PRESENCE, STORE, Configs, Presence
 from server.catalog.catalog import Catalog, load_catalog
-from server.catalog.config import CONFIG_BYTES, config_body
-from server.catalog.problems import CatalogError, Problem
+from server.catalog.config import check_size, config_body
+from server.catalog.problems import CatalogError
 from server.catalog.schema import PLATFORMS
 from server.drivers.postgres import open_postgres
 from server.drivers.postgres_ask import PostgresAsker, user_of
@@ -163,11 +163,9 @@ def minimise_key_file(url: str, given: Path | None) -> Path:
 def config_bodies(catalog: Catalog) -> Configs:
     """The config of every platform. Raises ``CatalogError`` for one that osquery would refuse."""
     bodies = {platform: config_body(catalog, platform) for platform in PLATFORMS}
-    large = [platform for platform, body in bodies.items() if len(body) > CONFIG_BYTES]
+    large = [problem for platform, body in bodies.items() for problem in check_size(catalog, platform, body)]
     if large:
-        raise CatalogError(
-            [Problem("packs", 1, f"the config for {name} is over {CONFIG_BYTES} bytes") for name in large]
-        )
+        raise CatalogError(large)
     return Configs(bodies, config_body(catalog, ""))
 
 

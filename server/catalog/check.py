@@ -1,70 +1,112 @@
-"""Compiling queries as osquery would: on in-memory SQLite with the tables each platform has."""
+"""Checking queries as osquery would read them, on every platform they are written for."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
-import apsw
+import sqlglot
+from sqlglot import exp
 
 from server.catalog.catalog import Catalog
-from server.catalog.problems import Problem, did_you_mean
-from server.catalog.queries import Query
+from server.catalog.findings import Finding, findings_of_plan
+from server.catalog.lineage import known_query
+from server.catalog.planner import Planner
+from server.catalog.problems import Problem
+from server.catalog.queries import DEEPEST_SQL, LONGEST_SQL, Query
 from server.catalog.schema import PLATFORMS, OsquerySchema
+from server.catalog.sql_text import SqlText
+from server.catalog.yaml_files import place_of
 
-_FUNCTIONS = (
-    "concat concat_ws split regex_split regex_match inet_aton in_cidr_block community_id_v1 community_id_v1_strict"
-    " to_base64 from_base64 conditional_to_base64 md5 sha1 sha256 version_compare sqrt log log10 ceil floor power pi"
-    " sin cos tan asin acos atan radians degrees cot"
-).split()
-_COLLATIONS = ("version", "version_dpkg", "version_rhel", "version_arch")
-_NO_TABLE = re.compile(r"no such table: (?:\w+\.)?(\w+)")
-_NO_COLUMN = re.compile(r"no such column: (?:\w+\.)?(\w+)")
+# What leaves a value as it is, or moves where it does; a division may well make it stand still.
+_PASSING: tuple[type[exp.Expr], ...] = (
+    *(exp.Alias, exp.Column, exp.Identifier, exp.Paren, exp.Cast, exp.DataType, exp.Literal, exp.Null),
+    *(exp.Coalesce, exp.Max, exp.Min, exp.Sum, exp.Add, exp.Sub, exp.Mul),
+)
 
 
 def check_queries(catalog: Catalog) -> list[Problem]:
-    """Compile every query on every platform it is written for."""
-    problems: list[Problem] = []
-    for platform in PLATFORMS:
-        database = _database(catalog.schema, platform)
-        for (_, where), query in sorted(catalog.queries.items()):
-            if where == platform:
-                problems += _check(database, query, platform, catalog.schema)
-        database.close()
-    return sorted(set(problems))
-
-
-def _database(schema: OsquerySchema, platform: str) -> apsw.Connection:
-    database = apsw.Connection(":memory:")
-    for name in _FUNCTIONS:
-        database.create_scalar_function(name, lambda *_: None)
-    for name in _COLLATIONS:
-        database.create_collation(name, lambda left, right: (left > right) - (left < right))
-    for table in schema.on(platform):
-        columns = ", ".join(f'"{column.name}"' for column in table.columns)
-        database.execute(f'CREATE TABLE "{table.name}" ({columns})')
-    return database
-
-
-def _check(database: apsw.Connection, query: Query, platform: str, schema: OsquerySchema) -> Iterable[Problem]:
+    """Plan every query and every discovery statement on the platforms it is for, and judge its columns."""
+    planners = [Planner(catalog.schema, platform) for platform in PLATFORMS]
+    problems: set[Problem] = set()
     try:
-        database.execute(f"EXPLAIN {query.sql}").fetchall()
-    except apsw.SQLError as error:
-        message = str(error).removeprefix("SQLError: ")
-        yield Problem(
-            query.file, query.text.first_line, f"on {platform}: {message}", _hint(message, query, platform, schema)
-        )
+        for query in {query.file: query for query in catalog.queries.values()}.values():
+            found = _on_platforms(query.text.sql, query.mode, query.platforms, planners, catalog.schema)
+            problems.update(_problem(query, finding) for finding in found)
+            problems.update(_of_columns(query, catalog.schema))
+        for pack_id in catalog.packs:
+            problems.update(_of_discovery(catalog, pack_id, planners))
+    finally:
+        for planner in planners:
+            planner.close()
+    return sorted(problems)
 
 
-def _hint(message: str, query: Query, platform: str, schema: OsquerySchema) -> str:
-    missing = _NO_TABLE.search(message)
-    if missing:
-        table = schema.table(missing[1])
-        if table:
-            return f"{table.name} exists on {', '.join(table.platforms)} only"
-        return did_you_mean(missing[1], [known.name for known in schema.on(platform)])
-    column = _NO_COLUMN.search(message)
-    if column:
-        used = [table for table in schema.on(platform) if re.search(rf"\b{table.name}\b", query.sql)]
-        return did_you_mean(column[1], {known.name for table in used for known in table.columns})
-    return ""
+def _on_platforms(
+    sql: str, mode: str, platforms: Sequence[str], planners: Iterable[Planner], schema: OsquerySchema
+) -> Iterator[Finding]:
+    """What is wrong with some SQL; what is wrong on some of its platforms only says on which."""
+    where: dict[Finding, list[str]] = {}
+    for planner in planners:
+        if planner.platform in platforms:
+            for finding in set(findings_of_plan(planner, sql, mode, schema)):
+                where.setdefault(finding, []).append(planner.platform)
+    for finding, found in where.items():
+        yield finding if len(found) == len(platforms) else finding.only_on(found)
+
+
+def _problem(query: Query, finding: Finding) -> Problem:
+    place = query.text.find(finding.at) if finding.offset is None else query.text.place(finding.offset)
+    line, column = place
+    return Problem(query.file, line, finding.what, finding.hint, column=column)
+
+
+def _of_columns(query: Query, schema: OsquerySchema) -> Iterator[Problem]:
+    """What the store and its readers could not use."""
+    if query.name.endswith(("epoch", "counter")):
+        hint = "osquery keeps its own epochs and counters under such names, and skips the query"
+        yield Problem(query.file, 1, f"the name {query.name!r} ends in epoch or counter", hint)
+    if query.mode != "state":
+        return
+    origins = known_query(query.version, query.sql, schema).origins
+    for projection in cast("exp.Query", sqlglot.parse_one(query.sql, read="sqlite")).selects:
+        name = projection.alias_or_name
+        column = next((column for column in query.columns if column.name == name), None)
+        if column is None or column.volatile or not all(isinstance(node, _PASSING) for node in projection.walk()):
+            continue
+        found = origins.get(name.lower(), frozenset())
+        moving = sorted(origin for origin in found if _moves(schema, *origin))
+        if not moving or (len(moving) < len(found) and len({given for _, given in found}) == 1):
+            continue  # a bare name of several tables may be that of the one that stands still
+        what = f"column {name!r} is {'.'.join(moving[0])}, which moves all the time: every answer would be a new row"
+        hint = f"declare it in the header (-- volatile: {name}), or leave it out"
+        yield query.text.problem(query.file, what, hint, name)
+
+
+def _moves(schema: OsquerySchema, table: str, column: str) -> bool:
+    known = schema.table(table)
+    return known is not None and known.by_name[column].moving
+
+
+def _of_discovery(catalog: Catalog, pack_id: str, planners: Sequence[Planner]) -> Iterator[Problem]:
+    pack, file = catalog.packs[pack_id], f"{pack_id}.yaml"
+    for number, sql in enumerate(pack.discovery):
+        where = ("discovery", number)
+        wrong = _no_select(sql)
+        found = [wrong] if wrong else _on_platforms(sql, "discovery", pack.platforms, planners, catalog.schema)
+        for finding in found:
+            line, column = place_of(catalog.root / file, where, finding.word(sql))
+            yield Problem(file, line, f"discovery: {finding.what}", finding.hint, column=column)
+
+
+def _no_select(sql: str) -> Finding | None:
+    """Why a discovery statement is not one SELECT, or None."""
+    if len(sql) > LONGEST_SQL or SqlText(sql, 1).depth() > DEEPEST_SQL:
+        return Finding("the SQL is too long or nested too deep")
+    try:
+        statements = [statement for statement in sqlglot.parse(sql, read="sqlite") if statement is not None]
+    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+        return Finding(f"not SQL: {str(error).splitlines()[0]}")
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        return Finding("a discovery statement is exactly one SELECT")
+    return None

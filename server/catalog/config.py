@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from server.catalog.catalog import Catalog
+from server.catalog.problems import Problem
 from server.catalog.queries import Query
 from server.normalize.machines import SERIAL_DECORATION, UUID_DECORATION
 from server.normalize.names import PACK_DELIMITER, scheduled_name
@@ -54,3 +55,16 @@ def config_body(catalog: Catalog, platform: str) -> bytes:
     }
     config = {"options": OPTIONS, "decorators": decorators, "packs": packs}
     return orjson.dumps(config, option=orjson.OPT_SORT_KEYS)
+
+
+def check_size(catalog: Catalog, platform: str, body: bytes) -> list[Problem]:
+    """A config that osquery would refuse, with the queries that make it large."""
+    if len(body) <= CONFIG_BYTES:
+        return []
+    sizes = {name: len(catalog.queries[name, platform].sql.encode()) for name in catalog.scheduled(platform)}
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+    named = ", ".join(f"{name} ({sizes[name]:,})" for name in largest)
+    what = f"the config for {platform} has {len(body):,} bytes, and osquery takes {CONFIG_BYTES:,}"
+    first = catalog.queries[largest[0], platform] if largest else None
+    file, line = (first.file, first.text.first_line) if first else ("packs", 1)
+    return [Problem(file, line, what, f"the largest queries: {named}")]

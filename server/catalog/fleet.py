@@ -49,4 +49,4 @@ def read_fleet(root: Path, schema: OsquerySchema, problems: list[Problem]) -> tu
 def _table(name: str, table: ExtensionTable) -> SchemaTable:
     platforms = tuple(table.platforms)
     columns = (SchemaColumn(name, OSQUERY_TYPES[kind], platforms, name) for name, kind in table.columns.items())
-    return SchemaTable(name, platforms, tuple(columns), name)
+    return SchemaTable(name=name, platforms=platforms, columns=tuple(columns), canonical=name)

@@ -1,12 +1,13 @@
-"""The tables osquery has, per platform: data under ``packs/schema``."""
+"""The tables osquery has, per platform, and what else is known of it: data under ``packs/schema``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from server.normalize.values import OSQUERY_TYPES
 
@@ -35,7 +36,7 @@ class SchemaColumn:
         return "required" in self.flags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SchemaTable:
     """A table of osquery; ``canonical`` is the name an alias is for."""
 
@@ -44,7 +45,13 @@ class SchemaTable:
     columns: tuple[SchemaColumn, ...]
     canonical: str
     evented: bool = False
+    """Its rows are events of the past, not what is true now."""
     cacheable: bool = False
+    """Read whole by a schedule, its rows may be those of an earlier query."""
+    per_user: bool = False
+    """Without a user, osquery looks at its own account only."""
+    heeds_like: bool = False
+    """A pattern may take the place of a required value."""
 
     @cached_property
     def by_name(self) -> dict[str, SchemaColumn]:
@@ -52,11 +59,24 @@ class SchemaTable:
         return {column.name.lower(): column for column in self.columns}
 
 
+@dataclass(frozen=True)
+class Functions:
+    """The functions of osquery's SQL: its own by numbers of arguments (-1 is any), and those of its SQLite."""
+
+    own: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sqlite: frozenset[str] = frozenset()
+
+    def names(self) -> frozenset[str]:
+        """All of them."""
+        return self.sqlite | set(self.own)
+
+
 class OsquerySchema:
     """Every table of one osquery version, by name and alias."""
 
-    def __init__(self, version: str, tables: Mapping[str, SchemaTable]) -> None:
+    def __init__(self, version: str, tables: Mapping[str, SchemaTable], functions: Functions) -> None:
         self.version = version
+        self.functions = functions
         self._tables = tables
 
     def table(self, name: str) -> SchemaTable | None:
@@ -69,7 +89,7 @@ class OsquerySchema:
 
     def with_tables(self, tables: Mapping[str, SchemaTable]) -> OsquerySchema:
         """This schema and more tables."""
-        return OsquerySchema(self.version, {**self._tables, **tables})
+        return OsquerySchema(self.version, {**self._tables, **tables}, self.functions)
 
     def on(self, platform: str) -> list[SchemaTable]:
         """The tables a platform has; an alias is a table of its own."""
@@ -77,27 +97,38 @@ class OsquerySchema:
 
 
 def load_schema(packs: Path) -> OsquerySchema:
-    """Read ``schema/osquery.json`` of a packs folder, and ``schema/moving.json`` if it is there."""
+    """Read ``schema/osquery.json`` and ``schema/notes.json`` of a packs folder; the notes may be missing."""
     data = json.loads((packs / "schema" / "osquery.json").read_text(encoding="utf-8"))
-    moving_file = packs / "schema" / "moving.json"
-    moving = json.loads(moving_file.read_text(encoding="utf-8")) if moving_file.is_file() else {}
+    notes_file = packs / "schema" / "notes.json"
+    notes = json.loads(notes_file.read_text(encoding="utf-8")) if notes_file.is_file() else {}
     tables: dict[str, SchemaTable] = {}
     for entry in data["tables"]:
-        platforms = tuple(entry["platforms"])
-        moving_here = moving.get(entry["name"], ())
-        columns = tuple(
-            SchemaColumn(
-                name=name,
-                kind=OSQUERY_TYPES[column["type"]],
-                platforms=tuple(column.get("platforms", platforms)),
-                canonical=column["name"],
-                flags=frozenset(flag for flag in FLAGS if column.get(flag)),
-                moving=column["name"] in moving_here,
-            )
-            for column in entry["columns"]
-            for name in (column["name"], *column.get("aliases", ()))
-        )
+        columns = _columns(entry, frozenset(notes.get("moving", {}).get(entry["name"], ())))
         for name in (entry["name"], *entry.get("aliases", ())):
-            evented, cacheable = bool(entry.get("evented")), bool(entry.get("cacheable"))
-            tables[name] = SchemaTable(name, platforms, columns, entry["name"], evented, cacheable)
-    return OsquerySchema(data["osquery_version"], tables)
+            tables[name] = SchemaTable(
+                name=name,
+                platforms=tuple(entry["platforms"]),
+                columns=columns,
+                canonical=entry["name"],
+                evented=bool(entry.get("evented")),
+                cacheable=bool(entry.get("cacheable")),
+                per_user=bool(entry.get("user_data")) and entry["name"] not in notes.get("system_wide_too", ()),
+                heeds_like=entry["name"] in notes.get("like", ()),
+            )
+    own = {name: tuple(numbers) for name, numbers in notes.get("own_functions", {}).items()}
+    return OsquerySchema(data["osquery_version"], tables, Functions(own, frozenset(notes.get("sqlite_functions", ()))))
+
+
+def _columns(entry: Mapping[str, Any], moving: frozenset[str]) -> tuple[SchemaColumn, ...]:
+    return tuple(
+        SchemaColumn(
+            name=name,
+            kind=OSQUERY_TYPES[column["type"]],
+            platforms=tuple(column.get("platforms", entry["platforms"])),
+            canonical=column["name"],
+            flags=frozenset(flag for flag in FLAGS if column.get(flag)),
+            moving=column["name"] in moving,
+        )
+        for column in entry["columns"]
+        for name in (column["name"], *column.get("aliases", ()))
+    )

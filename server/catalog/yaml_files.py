@@ -180,11 +180,12 @@ def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int
         return line, column
     lines = text.splitlines()
     pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+    least = column - 1 if isinstance(where[-1], int) else column
     for number in range(line, len(lines) + 1):
         source = lines[number - 1]
-        if number > line and source.strip() and len(source) - len(source.lstrip()) < column:
-            break  # less indented than what belongs to the key
-        found = pattern.search(source, column + len(str(where[-1])) if number == line else 0)
+        if number > line and source.strip() and len(source) - len(source.lstrip()) < least:
+            break  # less indented than what belongs to the place
+        found = pattern.search(source, column - 1 if number == line else 0)
         if found:
             return number, found.start() + 1
     return line, column

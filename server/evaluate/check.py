@@ -8,43 +8,62 @@ from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.controls import PlatformRule
 from server.catalog.problems import Problem
 from server.catalog.queries import Query
-from server.evaluate.rules import RuleError, columns_read, compile_rule
+from server.catalog.yaml_files import place_of
+from server.evaluate.rules import RuleError, columns_read, compile_predicate
 
 
 async def check_controls(catalog: Catalog) -> list[Problem]:
     """Compile every rule of every control."""
     problems: list[Problem] = []
     for loaded in catalog.controls.values():
-        problems += _check_rules(catalog, loaded)
+        for platform, rule in loaded.control.platforms.items():
+            problems += _check_rule(catalog, loaded, platform, rule)
     return problems
 
 
-def _check_rules(catalog: Catalog, loaded: LoadedControl) -> list[Problem]:
+def _check_rule(catalog: Catalog, loaded: LoadedControl, platform: str, rule: PlatformRule) -> list[Problem]:
+    query = catalog.queries[rule.query, platform]
+    kinds = {column.name.lower(): column.kind for column in query.columns}
+    hint = f"the query is {query.file}"
     problems = []
-    for platform, rule in loaded.control.platforms.items():
-        query = catalog.queries[rule.query, platform]
-        kinds = {column.name.lower(): column.kind for column in query.columns}
+    for key, text in _conditions(rule):
         try:
-            compile_rule(rule, kinds)
+            compile_predicate(text, kinds)
         except RuleError as error:
-            problems.append(Problem(loaded.file, 1, f"{platform}: {error}", f"the query is {query.file}"))
-            continue
-        read = columns_read(rule, kinds)
-        problems += _check_minimised(catalog, loaded, platform, rule, read)
-        problems += [
-            Problem(loaded.file, 1, f"{platform}: {what}", f"the query is {query.file}")
-            for what in _without_a_past(query, read)
-        ]
-    return problems
+            place = _place(catalog, loaded, platform, key, error.word)
+            problems.append(Problem(loaded.file, place[0], f"{platform}: {error}", hint, column=place[1]))
+        except RecursionError:
+            line, column = _place(catalog, loaded, platform, key)
+            problems.append(Problem(loaded.file, line, f"{platform}: {key} is nested too deep", hint, column=column))
+    if problems:
+        return problems
+    read = columns_read(rule, kinds)
+    for what, key, word in _without_a_past(query, rule, read):
+        line, column = _place(catalog, loaded, platform, key, word)
+        problems.append(Problem(loaded.file, line, f"{platform}: {what}", hint, column=column))
+    return problems + _check_minimised(catalog, loaded, platform, rule, read)
 
 
-def _without_a_past(query: Query, read: Set[str]) -> Iterator[str]:
-    """Why the rows of a query cannot tell what was true on a past day."""
+def _conditions(rule: PlatformRule) -> Iterator[tuple[str, str]]:
+    """The conditions of a rule, by the keys they stand under."""
+    yield rule.quantifier, rule.predicate
+    if rule.undecided:
+        yield "undecided", rule.undecided
+
+
+def _place(catalog: Catalog, loaded: LoadedControl, platform: str, key: str, word: str = "") -> tuple[int, int]:
+    return place_of(catalog.root / loaded.file, ("platforms", platform, key), word)
+
+
+def _without_a_past(query: Query, rule: PlatformRule, read: Set[str]) -> Iterator[tuple[str, str, str]]:
+    """Why the rows of a query cannot tell what was true on a past day, with the key and the word that say so."""
     if query.mode != "state":
-        yield f"mode of {query.name} is {query.mode}, which does not tell what was true on a past day"
+        what = f"mode of {query.name} is {query.mode}, which does not tell what was true on a past day"
+        yield what, "query", query.name
     for column in query.columns:
         if column.volatile and column.name.lower() in read:
-            yield f"column {column.name!r} is volatile, so its past is not kept"
+            what = f"column {column.name!r} is volatile, so its past is not kept"
+            yield what, rule.quantifier, column.name
 
 
 def _check_minimised(
@@ -56,7 +75,9 @@ def _check_minimised(
         treatment = catalog.minimisation.treatment(rule.query, platform, column)
         if treatment.never:
             what = f"{platform}: the rule reads {rule.query}.{column}, which is never stored"
-            problems.append(Problem(loaded.file, 1, what, "compute what decides on the device, in the query"))
+            at, where = _place(catalog, loaded, platform, rule.quantifier, column)
+            mend = "compute what decides on the device, in the query"
+            problems.append(Problem(loaded.file, at, what, mend, column=where))
         for found in treatment.rules:
             file, _, line = found.source.rpartition(":")
             judged = f"{rule.query}.{column} on {platform}"

@@ -20,7 +20,14 @@ _NUMBER, _BOOLEAN, _NULL = "number", "boolean", "null"
 
 
 class RuleError(ValueError):
-    """The predicate is not in the language; the message says what is wrong, and how to say it instead."""
+    """The predicate is not in the language; the message says what is wrong, and how to say it instead.
+
+    ``word`` is the word of the predicate that is wrong, where it is one.
+    """
+
+    def __init__(self, message: str, word: str = "") -> None:
+        super().__init__(message)
+        self.word = word
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,8 @@ def _column(node: exp.Column, columns: Mapping[str, str], read: set[str]) -> str
         raise RuleError(f"{node.sql()}: columns are named without a table")
     if name not in columns:
         # SQLite would take a double-quoted word that is no column for a text.
-        raise RuleError(f"the query gives no column {node.name!r}; {did_you_mean(name, columns)}".rstrip("; "))
+        hint = did_you_mean(name, columns)
+        raise RuleError(f"the query gives no column {node.name!r}; {hint}".rstrip("; "), node.name)
     read.add(name)
     return _NUMBER if columns[name] in (BIGINT, DOUBLE) else TEXT
 

@@ -46,7 +46,7 @@ async def test_a_pack_with_everything_osquery_allows(folder: Path) -> None:
     code, said = run("import", DATA / "attic.conf", "--into", folder)
     assert code == 3
     for line in (
-        "attic.conf:35: query 'typo': on darwin: no such column: nam",
+        "attic.conf:35: query 'typo' on darwin: no such column: nam",
         "attic.conf:36: query 'gone': no such table: opera_extensions (",
         "attic.conf:37: query 'rare': interval 9999999 is not between 1 and 604800 seconds",
         "attic.conf:38: query 'two': 2 statements; a query is exactly one SELECT",
@@ -67,7 +67,7 @@ async def test_a_pack_with_everything_osquery_allows(folder: Path) -> None:
     assert catalog.packs["attic-10-percent"].targets.percentage == 10  # type: ignore[union-attr]
     kernel = catalog.queries["kernel_info", "linux"]
     assert kernel.description.startswith("Note: which kernel runs. Old kernels have known holes")
-    assert [column.name for column in kernel.columns] == ["version", "arguments", "path", "device"]
+    assert [column.name for column in kernel.columns] == ["version", "arguments", "path"]
     assert [column.name for column in catalog.queries["crontabs", "linux"].columns] == ["command", "path", "count"]
     joined = [column.name for column in catalog.queries["own_and_others", "linux"].columns]
     assert joined.count("uid") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import sqlglot
@@ -33,9 +34,17 @@ def name_columns(sql: str, platform: str, schema: OsquerySchema) -> str:
     for source in statement.find_all(exp.Table):
         if source.name.lower() not in common and not isinstance(source.this, exp.Func):
             _table(source.name, platform, schema)
-    selects = enumerate(_selects(statement))
+    if not re.search(r"(?i)\bcross\b", sql):  # the parser takes a comma for a CROSS JOIN, which fixes SQLite's order
+        for join in statement.find_all(exp.Join):
+            if join.kind == "CROSS":
+                join.set("kind", "INNER")
     changed = [_quoted_texts(statement, schema)]
-    changed += [_name(select, platform, schema, first=number == 0) for number, select in selects]
+    outer = list(_selects(statement))
+    inner = [select for select in statement.find_all(exp.Select) if not any(select is one for one in outer)]
+    starred = [select for select in inner if any(one.is_star for one in select.expressions)]
+    # Inner ones first: outer stars stand for theirs.
+    changed += [_name(select, platform, schema, first=True) for select in reversed(starred)]
+    changed += [_name(select, platform, schema, first=number == 0) for number, select in enumerate(outer)]
     return statement.sql("sqlite", pretty=True) if any(changed) else sql.strip().rstrip(";").rstrip()
 
 
@@ -62,6 +71,19 @@ def untyped_columns(sql: str, platforms: tuple[str, ...], schema: OsquerySchema)
         projection.alias_or_name
         for projection in statement.selects
         if passed_through(projection, statement, platforms, schema) is None
+    ]
+
+
+def moving_columns(sql: str, schema: OsquerySchema) -> list[str]:
+    """The columns of a query that are passed through and move all the time: pids, sizes, counters."""
+    statement = sqlglot.parse_one(sql, read="sqlite")
+    assert isinstance(statement, exp.Query)
+    tables = [table for node in statement.find_all(exp.Table) if (table := schema.table(node.name))]
+    moving = {name for table in tables for name, column in table.by_name.items() if column.moving}
+    return [
+        projection.alias_or_name
+        for projection in statement.selects
+        if any(column.name.lower() in moving for column in projection.find_all(exp.Column))
     ]
 
 
@@ -120,9 +142,21 @@ def _columns_of(source: exp.Expr, select: exp.Select, platform: str, schema: Osq
         for common in select.root().find_all(exp.CTE):
             if common.alias_or_name.lower() == source.name.lower():
                 return _inner(common.this, platform, schema)
-        table = _table(source.name, platform, schema)
-        return [c.name for c in table.columns if c.name == c.canonical and platform in c.platforms]
+        return _worth_asking(_table(source.name, platform, schema), select, platform)
     return _inner(source.unnest(), platform, schema)
+
+
+def _worth_asking(table: SchemaTable, select: exp.Select, platform: str) -> list[str]:
+    """The columns that stand for a star: all the platform has, but one where all together might come from a cache."""
+    columns = [
+        c for c in table.columns if c.name == c.canonical and platform in c.platforms and "hidden" not in c.flags
+    ]
+    needed = {column.name.lower() for column in select.root().find_all(exp.Column)}
+    needed |= {name.name.lower() for join in select.root().find_all(exp.Join) for name in join.args.get("using") or ()}
+    spare = [column for column in columns if column.name.lower() not in needed]
+    if table.cacheable and spare:
+        columns.remove(next((column for column in spare if column.moving), spare[-1]))
+    return [column.name for column in columns]
 
 
 def _table(name: str, platform: str, schema: OsquerySchema) -> SchemaTable:
