@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +28,7 @@ from server.catalog.schema import PLATFORMS
 from server.drivers.postgres import open_postgres
 from server.drivers.postgres_ask import PostgresAsker, user_of
 from server.drivers.postgres_findings import examine_postgres
+from server.drivers.postgres_scratch import scratch_postgres
 from server.drivers.sqlite import open_sqlite
 from server.drivers.sqlite_ask import SqliteAsker
 from server.drivers.sqlite_findings import examine_sqlite
@@ -34,7 +36,7 @@ from server.store.ask import Asker
 from server.store.clones import Clones
 from server.store.driver import Driver, NotReadyError, Work
 from server.store.findings import Finding
-from server.store.migrate import require_current
+from server.store.migrate import migrate, require_current
 from server.store.minimise_key import settled_key
 from server.store.store import Store
 from server.worker import Keep, Worker
@@ -148,6 +150,23 @@ async def opened_store(
         store = Store(database.driver, catalog, max_age_days=max_age_days, clock=clock, minimise_key=key)
         await store.ship()
         yield store, database
+
+
+@asynccontextmanager
+async def scratch_database(server: str | None = None) -> AsyncIterator[Driver]:
+    """A migrated, empty database that is gone afterwards: a temporary file, or one on the server of a URL of Postgres.
+
+    The database that the URL names is not touched. Raises ``NotReadyError``.
+    """
+    if server is not None:
+        async with scratch_postgres(server) as driver:
+            await migrate(driver, time.time())
+            yield driver
+        return
+    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
+        async with opened_database(f"sqlite:///{Path(folder) / 'scratch.db'}", create=True) as database:
+            await migrate(database.driver, time.time())
+            yield database.driver
 
 
 def minimise_key_file(url: str, given: Path | None) -> Path:

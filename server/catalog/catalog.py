@@ -18,7 +18,7 @@ from server.catalog.problems import CatalogError, Problem
 from server.catalog.queries import Query, load_query
 from server.catalog.references import check_references, without_dangling
 from server.catalog.schema import OsquerySchema, load_schema
-from server.catalog.yaml_files import read_model
+from server.catalog.yaml_files import read_located, read_model
 from server.normalize.treatment import Minimisation
 
 NOT_PACKS = {MINIMISE_FILE, FLEET_FILE}
@@ -27,13 +27,22 @@ NOT_PACKS = {MINIMISE_FILE, FLEET_FILE}
 
 @dataclass(frozen=True, slots=True)
 class LoadedControl:
-    """A control with its cases; ``control_id`` is its folder's name, ``area`` the folder above."""
+    """A control with its cases; ``control_id`` is its folder's name, ``area`` the folder above.
+
+    ``case_lines`` are the lines on which the cases begin, in ``cases_file``.
+    """
 
     control_id: str
     area: str
     control: Control
     cases: tuple[Case, ...]
     file: str
+    case_lines: tuple[int, ...] = ()
+
+    @property
+    def cases_file(self) -> str:
+        """The file its cases are in."""
+        return self.file.replace("control.yaml", "cases.yaml")
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ def _controls(root: Path, problems: list[Problem]) -> dict[str, LoadedControl]:
         cases_path = path.with_name("cases.yaml")
         cases = None
         if cases_path.exists():
-            cases = read_model(cases_path, str(cases_path.relative_to(root)), Cases, problems)
+            cases = read_located(cases_path, str(cases_path.relative_to(root)), Cases, problems)
         else:
             problems.append(Problem(shown, 1, "no cases.yaml beside it", "give rows and the verdict they lead to"))
         if control is None or cases is None:
@@ -162,7 +171,9 @@ def _controls(root: Path, problems: list[Problem]) -> dict[str, LoadedControl]:
         control_id = path.parent.name
         if control_id in controls:
             problems.append(Problem(shown, 1, f"{controls[control_id].file} has the same id {control_id!r}"))
-        controls[control_id] = LoadedControl(control_id, path.parent.parent.name, control, tuple(cases.cases), shown)
+        lines = tuple(cases.line("cases", number) for number in range(len(cases.model.cases)))
+        area, found = path.parent.parent.name, tuple(cases.model.cases)
+        controls[control_id] = LoadedControl(control_id, area, control, found, shown, lines)
     return controls
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from server.catalog.yaml_files import Strict
 
 Platform = Literal["darwin", "linux", "windows"]
-Status = Literal["pass", "fail", "stale", "no_data", "error", "not_applicable", "exempt"]
 Text = Annotated[str, Field(min_length=1)]
+Position = Annotated[int, Field(ge=0)]
+CASE_DAY = date(2026, 9, 21)
+"""The day that is judged where a case names none."""
 
 
 class PlatformRule(Strict):
@@ -62,19 +65,32 @@ class Control(Strict):
     """What a pass does not show."""
 
 
+def _as_day(value: Any) -> Any:
+    """A day as YAML reads it, or the same in quotes."""
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Day = Annotated[date, BeforeValidator(_as_day)]
+
+
 class Case(Strict):
     """Rows as osquery sends them, and the verdict they lead to."""
 
     name: Text
     platform: Platform
     rows: list[dict[str, Any]]
-    status: Status
-    reason: str | None = None
-    evidence: list[int] | None = None
+    day: Day = CASE_DAY
+    """The day that is judged; the rows are sent at its noon, UTC."""
+    status: Literal["pass", "fail", "error", "not_applicable"]
+    reason: Text | None = None
+    evidence: list[Position] | None = None
     """The rows that decide, counted from 0."""
 
 
 class Cases(Strict):
-    """``cases.yaml``: at least one of each kind is asked for by the tests."""
+    """``cases.yaml``."""
 
     cases: Annotated[list[Case], Field(min_length=1)]

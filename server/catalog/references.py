@@ -77,3 +77,6 @@ def _of_control(catalog: Catalog, loaded: LoadedControl) -> Iterator[Problem]:
         line, column = place_of(path, ("remediation",))
         hint = "say what the owner of the device does about it"
         yield Problem(loaded.file, line, f"remediation says nothing for {platform}", hint, column=column)
+    for case, line in zip(loaded.cases, loaded.case_lines, strict=True):
+        if case.platform not in loaded.control.platforms:
+            yield Problem(loaded.cases_file, line, f"{loaded.control_id} has no rule for {case.platform}")

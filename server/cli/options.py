@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from server.app import UsageError, shipped_packs
+from server.catalog.catalog import Catalog, load_catalog
 from server.catalog.problems import CatalogError
 from server.store.ask import SqlRefusedError
 from server.store.driver import NotReadyError, StoreError
@@ -98,9 +99,21 @@ def run(work: Coroutine[Any, Any, Result], runner: Callable[..., Any] = asyncio.
     except NotReadyError as error:
         fail(str(error), NOT_READY)
     except CatalogError as error:
-        fail(f"{error}\n{len(error.problems)} problem(s) in the packs", PROBLEMS)
+        _refuse(error)
     except (StoreError, SqlRefusedError) as error:
         fail(str(error), FAILED)
+
+
+def loaded(packs: Path) -> Catalog:
+    """The catalog under ``packs``; its problems end the command."""
+    try:
+        return load_catalog(packs)
+    except CatalogError as error:
+        _refuse(error)
+
+
+def _refuse(error: CatalogError) -> NoReturn:
+    fail(f"{error}\n{len(error.problems)} problem(s) in the packs", PROBLEMS)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -78,6 +78,10 @@ class Minimisation:
         self.rules = tuple(rules)
         self._known = known or {}
 
+    def never_only(self) -> Minimisation:
+        """The same without the rules of the packs."""
+        return Minimisation((), self._known)
+
     def hashing(self) -> Rule | None:
         """The first rule that needs the key."""
         return next((rule for rule in self.rules if rule.action == "hash"), None)

@@ -1,0 +1,204 @@
+"""Running the cases of controls: a device for each, its rows stored and judged as those of any device are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
+from itertools import groupby
+from typing import Any
+
+from server.catalog.catalog import Catalog, LoadedControl
+from server.catalog.controls import Case
+from server.catalog.packs import Pack
+from server.evaluate.days import day_of
+from server.evaluate.judge import evaluate
+from server.evaluate.rules import RuleError, compile_rule
+from server.evaluate.statements import evidence
+from server.normalize.answers import answers_of
+from server.normalize.devices import DeviceFacts
+from server.normalize.minimise import Minimiser
+from server.normalize.names import scheduled_name
+from server.normalize.rows import typed_row
+from server.store.devices import Device, find_or_add
+from server.store.driver import Driver, Transaction
+from server.store.store import Store
+from server.store.tables import QueryTable
+from server.wire.log import parse_log
+from server.wire.messages import LogBody
+
+TOGETHER = 50
+"""Bodies on their way to the store at a time."""
+_SINCE_1970 = 36_500
+_ANSWERS, _JUDGES = time(12), time(13)
+"""When on its day a case's device answers, and when it is judged; UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """What a case came to. ``evidence`` are positions of its rows; ``rejected`` is why its rows were not stored."""
+
+    control: str
+    case: Case
+    file: str
+    line: int
+    status: str
+    reason: str | None
+    evidence: list[int] = field(default_factory=list)
+    rejected: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it came to what the case says."""
+        right = (self.status, self.reason) == (self.case.status, self.case.reason) and not self.rejected
+        return right and self.case.evidence in (None, self.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A case, the control it is of, and the line it begins on."""
+
+    loaded: LoadedControl
+    case: Case
+    line: int
+
+
+async def run_cases(driver: Driver, catalog: Catalog, controls: Iterable[str] | None = None) -> list[CaseResult]:
+    """Run the cases of these controls, or of all, on an empty, migrated database. Draft rules are judged too."""
+    chosen = [catalog.controls[control] for control in sorted(controls if controls is not None else catalog.controls)]
+    planned = [_Planned(loaded, case, line) for loaded in chosen for case, line in _cases(loaded)]
+    results: dict[int, CaseResult] = {}
+    ordered = sorted(enumerate(planned), key=lambda pair: pair[1].case.day)
+    for day, group in groupby(ordered, key=lambda pair: pair[1].case.day):
+        numbers, cases = zip(*group, strict=True)
+        found = [result async for result in _run_day(driver, catalog, day, cases)]
+        results |= dict(zip(numbers, found, strict=True))
+    return [results[number] for number in range(len(planned))]
+
+
+def _cases(loaded: LoadedControl) -> Iterable[tuple[Case, int]]:
+    return zip(loaded.cases, loaded.case_lines, strict=True)
+
+
+def as_judged(catalog: Catalog, controls: Iterable[str]) -> Catalog:
+    """The catalog in which exactly these controls are asked of every device, drafts too, and no rule minimises.
+
+    What is never stored is not stored here either.
+    """
+    judged = {control: _no_draft(catalog.controls[control]) for control in sorted(set(controls))}
+    pack = Pack.model_validate({"title": "Cases", "controls": list(judged)})
+    return replace(catalog, controls=judged, packs={"cases": pack}, minimisation=catalog.minimisation.never_only())
+
+
+def _no_draft(loaded: LoadedControl) -> LoadedControl:
+    rules = {
+        platform: rule.model_copy(update={"confidence": "documented"}) if rule.confidence == "draft" else rule
+        for platform, rule in loaded.control.platforms.items()
+    }
+    return replace(loaded, control=loaded.control.model_copy(update={"platforms": rules}))
+
+
+async def _run_day(
+    driver: Driver, catalog: Catalog, day: date, planned: Sequence[_Planned]
+) -> AsyncIterator[CaseResult]:
+    view = as_judged(catalog, (one.loaded.control_id for one in planned))
+    judged_at = datetime.combine(day, _JUDGES, UTC).timestamp()
+    store = Store(driver, view, max_age_days=_SINCE_1970, clock=lambda: judged_at)
+    await store.ship()
+    devices = await _devices(store, day, planned)
+    bodies = [_body(view, one) for one in planned]
+    rejected: list[str] = []
+    for start in range(0, len(planned), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        done = await asyncio.gather(*map(store.ingest, devices[part], bodies[part]))
+        rejected += ["; ".join(line.reason for line in one.rejected) for one in done]
+    await evaluate(store, day, day)
+    verdicts = await _verdicts(store, day)
+    tables = await store.read(store.tables)
+    for one, device, body, why in zip(planned, devices, bodies, rejected, strict=True):
+        control = one.loaded.control_id
+        status, reason = verdicts.get((device.device_no, control), ("no verdict", None))
+        table = tables[one.loaded.control.platforms[one.case.platform].query]
+        rows = await _evidence(store, device, view.controls[control], table, status, day)
+        positions = _positions(rows, _sent(view, body, device, table))
+        yield CaseResult(control, one.case, one.loaded.cases_file, one.line, status, reason, positions, why)
+
+
+async def _devices(store: Store, day: date, planned: Sequence[_Planned]) -> list[Device]:
+    async def work(tx: Transaction) -> list[Device]:
+        devices = []
+        for number, one in enumerate(planned):
+            name = f"{day}-{number}"
+            facts = DeviceFacts(
+                hostname=f"case-{name}",
+                hardware_uuid=f"case-{name}",
+                serial="",
+                platform=one.case.platform,
+                os_name="",
+                os_version="",
+                osquery_version=store.catalog.schema.version,
+            )
+            device_no = await find_or_add(tx, facts, store.clock())
+            devices.append(Device(device_no, facts.hostname, one.case.platform))
+        return devices
+
+    return await store.write(work)
+
+
+def _body(view: Catalog, one: _Planned) -> LogBody:
+    """The case's rows as osquery sends them: as a snapshot of the control's query."""
+    rule = one.loaded.control.platforms[one.case.platform]
+    query = view.queries[rule.query, one.case.platform]
+    at = int(datetime.combine(one.case.day, _ANSWERS, UTC).timestamp())
+    line = {
+        "snapshot": one.case.rows,
+        "action": "snapshot",
+        "name": scheduled_name(query.name, query.version),
+        "hostIdentifier": "case",
+        "calendarTime": "",
+        "unixTime": at,
+        "epoch": 0,
+        "counter": 0,
+        "numerics": False,
+    }
+    return parse_log(json.dumps({"node_key": "case", "log_type": "result", "data": [line]}, default=str).encode())
+
+
+async def _verdicts(store: Store, day: date) -> dict[tuple[int, str], tuple[str, str | None]]:
+    async def work(tx: Transaction) -> dict[tuple[int, str], tuple[str, str | None]]:
+        found = await tx.rows(
+            "SELECT d.device_no, p.control, p.status, p.reason FROM posture p"
+            " JOIN muster_devices d ON d.device_id = p.device_id WHERE p.day = ?",
+            (day.isoformat(),),
+        )
+        return {(device_no, control): (status, reason) for device_no, control, status, reason in found}
+
+    return await store.read(work)
+
+
+async def _evidence(
+    store: Store, device: Device, loaded: LoadedControl, table: QueryTable, status: str, day: date
+) -> list[tuple[Any, ...]]:
+    """The rows that decide, as an auditor would be given them."""
+    rule = loaded.control.platforms[device.platform]  # type: ignore[index]
+    try:
+        compiled = compile_rule(rule, {column.sql_name: column.kind for column in table.columns})
+    except RuleError:
+        return []  # the verdict says so
+    end = day_of(day, "UTC").ends_at
+    return await store.read(lambda tx: tx.rows(evidence(table, compiled, status), (device.device_no, end, end)))
+
+
+def _sent(view: Catalog, body: LogBody, device: Device, table: QueryTable) -> list[tuple[Any, ...]]:
+    """The case's rows as they are stored, in the order of the case."""
+    answers = Minimiser(view.minimisation).answers(answers_of(body.results, device.platform), device.platform)
+    return [typed_row(row, table.columns).values for answer in answers for row in answer.added]
+
+
+def _positions(rows: Iterable[tuple[Any, ...]], sent: Sequence[tuple[Any, ...]]) -> list[int]:
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for position, values in enumerate(sent):
+        places.setdefault(values, []).append(position)
+    return sorted(places[values].pop(0) for values in rows)
