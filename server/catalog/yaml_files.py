@@ -24,7 +24,7 @@ DEEPEST = 40
 class Strict(BaseModel):
     """A file's model: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 Model = TypeVar("Model", bound=Strict)

@@ -6,6 +6,7 @@ import click
 
 from server.cli.packs_check import check
 from server.cli.packs_exchange import export, import_
+from server.cli.packs_folder import init, schemas
 from server.cli.packs_list import list_packs
 from server.cli.packs_test import test
 
@@ -18,5 +19,7 @@ def packs() -> None:
 packs.add_command(check)
 packs.add_command(import_)
 packs.add_command(export)
+packs.add_command(init)
 packs.add_command(list_packs)
+packs.add_command(schemas)
 packs.add_command(test)
