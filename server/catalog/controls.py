@@ -81,7 +81,8 @@ class Case(Strict):
 
     name: Text
     platform: Platform
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, str]]
+    """Every column of the query, every value a text, "" for null."""
     day: Day = CASE_DAY
     """The day that is judged; the rows are sent at its noon, UTC."""
     status: Literal["pass", "fail", "error", "not_applicable"]

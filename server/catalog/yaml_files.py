@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -98,6 +99,8 @@ def _problem(shown: str, tree: Any, entry: dict[str, Any], model: type[BaseModel
         message = f"key {path!r} is missing"
     else:
         message = f"{path}: {entry['msg']}" if path else str(entry["msg"])
+        if entry["type"] == "string_type" and isinstance(entry["input"], int | float | date):
+            hint = "put it in quotes"
     line, column = _place(tree, where)
     return Problem(shown, line, message, hint, column=column)
 

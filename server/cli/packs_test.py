@@ -103,10 +103,10 @@ def _verdict(status: str, reason: str | None, evidence: Sequence[int] | None) ->
     return f"{said}, by {'no row' if not evidence else 'row ' + ', '.join(map(str, evidence))}"
 
 
-def _row(row: dict[str, Any] | None) -> str:
+def _row(row: dict[str, str] | None) -> str:
     if row is None:
         return "there is no such row"
-    return "  ".join(f"{name}={value if value not in ('', None) else repr(value)}" for name, value in row.items())
+    return "  ".join(f"{name}={value or repr(value)}" for name, value in row.items())
 
 
 def _as_json(database: str, results: Sequence[CaseResult], seconds: float) -> dict[str, Any]:

@@ -18,12 +18,21 @@ def check_cases(catalog: Catalog) -> list[Problem]:
     """The kinds of cases that are missing, and rows that are no answer to the control's query."""
     problems: list[Problem] = []
     for loaded in catalog.controls.values():
+        problems += _twice(loaded)
         for platform, rule in loaded.control.platforms.items():
             query = catalog.queries.get((rule.query, platform))
             if query is not None:
                 problems += _odd_rows(loaded, platform, query)
                 problems += _missing(catalog, loaded, platform, rule, query)
     return problems
+
+
+def _twice(loaded: LoadedControl) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for case, line in zip(loaded.cases, loaded.case_lines, strict=True):
+        if case.name in first:
+            yield Problem(loaded.cases_file, line, f"a case is named {case.name!r} on line {first[case.name]} too")
+        first.setdefault(case.name, line)
 
 
 def _odd_rows(loaded: LoadedControl, platform: str, query: Query) -> Iterator[Problem]:

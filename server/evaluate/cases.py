@@ -163,7 +163,7 @@ def _body(view: Catalog, one: _Planned) -> LogBody:
         "counter": 0,
         "numerics": False,
     }
-    return parse_log(json.dumps({"node_key": "case", "log_type": "result", "data": [line]}, default=str).encode())
+    return parse_log(json.dumps({"node_key": "case", "log_type": "result", "data": [line]}).encode())
 
 
 async def _verdicts(store: Store, day: date) -> dict[tuple[int, str], tuple[str, str | None]]:

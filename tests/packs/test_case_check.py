@@ -144,6 +144,15 @@ def test_a_row_that_is_no_answer_to_the_query(packs: Path, change: Callable[[Cas
     assert problem.split(": ", 1)[1].startswith(what)
 
 
+def test_two_cases_of_one_name(packs: Path) -> None:
+    def name(case: Case) -> None:
+        case["name"] = case["name"].replace("linux, a second root", "linux, one root")
+
+    keep(packs, lambda case: True, name)
+    first = next(problem for problem in problems(packs) if "linux, one root' " in problem)
+    assert first.endswith(": a case is named 'linux, one root' on line 2 too")
+
+
 def test_the_command_says_so(packs: Path) -> None:
     keep(packs, lambda case: not malformed(case))
     done = muster("packs", "check", "--packs", str(packs), check=False)

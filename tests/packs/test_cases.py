@@ -96,6 +96,12 @@ async def test_minimisation_does_not_get_in_the_way(packs: Path) -> None:
         ("rows: [], status: pass, day: yesterday", "cases.0.day: Input should be a valid date"),
         ("rows: [], status: pass, day: 7", "cases.0.day: Input should be a valid date"),
         ("rows: [], stauts: pass, status: pass", "unknown key 'cases.0.stauts'\n    did you mean 'status'?"),
+        ("rows: [{uid: 0}], status: pass", "cases.0.rows.0.uid: Input should be a valid string\n    put it in quotes"),
+        (
+            "rows: [{uid: 1.10}], status: pass",
+            "cases.0.rows.0.uid: Input should be a valid string\n    put it in quotes",
+        ),
+        ("rows: [{uid: ~}], status: pass", "cases.0.rows.0.uid: Input should be a valid string"),
         ("rows: none, status: pass", "cases.0.rows: Input should be a valid list"),
     ],
 )
