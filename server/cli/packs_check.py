@@ -16,6 +16,7 @@ from server.catalog.minimise import minimised_columns
 from server.catalog.problems import CatalogError, Problem
 from server.cli.options import PROBLEMS, fail, json_option, packs_option, print_json, run
 from server.cli.problems import print_problems
+from server.evaluate.case_check import check_cases
 from server.evaluate.check import check_controls
 
 _SOME = re.compile(r"^on [a-z, ]+: ")
@@ -63,7 +64,7 @@ def _problems(packs: Path) -> tuple[Catalog | None, list[Problem]]:
 
 async def _deeper(catalog: Catalog) -> list[Problem]:
     problems = check_queries(catalog) + await check_controls(catalog)
-    problems += check_budget(catalog)
+    problems += [*check_cases(catalog), *check_budget(catalog)]
     try:
         config_bodies(catalog)
     except CatalogError as error:
