@@ -11,6 +11,7 @@ from server.catalog.files import check_folders, odd_id
 from server.catalog.fleet import FILE as FLEET_FILE
 from server.catalog.fleet import Fleet, read_fleet
 from server.catalog.frameworks import Framework, read_frameworks
+from server.catalog.lists import ReferenceList, read_lists
 from server.catalog.minimise import FILE as MINIMISE_FILE
 from server.catalog.minimise import read_minimisation
 from server.catalog.packs import Pack
@@ -47,8 +48,8 @@ class LoadedControl:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Queries by (name, platform), controls, packs and frameworks by id, osquery's schema with the tables of
-    extensions, what of answers is not stored, and the fleet's settings."""
+    """Queries by (name, platform), controls, packs and frameworks by id, lists by name, osquery's schema with the
+    tables of extensions, what of answers is not stored, and the fleet's settings."""
 
     root: Path
     schema: OsquerySchema
@@ -58,6 +59,7 @@ class Catalog:
     minimisation: Minimisation
     frameworks: Mapping[str, Framework] = field(default_factory=dict)
     fleet: Fleet = field(default_factory=Fleet)
+    lists: Mapping[str, ReferenceList] = field(default_factory=dict)
 
     def scheduled(self, platform: str) -> dict[str, list[tuple[str, int]]]:
         """Every query a platform is asked, with the packs that ask it and at what interval.
@@ -135,6 +137,7 @@ def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
         read_minimisation(root, queries, schema, problems),
         read_frameworks(root, named, problems),
         fleet,
+        read_lists(root, problems),
     )
     problems += check_references(catalog)
     return without_dangling(catalog) if problems else catalog, problems

@@ -25,6 +25,8 @@ class PlatformRule(Strict):
     any: Text | None = None
     undecided: Text | None = None
     """Rows that cannot be judged."""
+    applies_when: Text | None = None
+    """Where no row of an answer satisfies it, the control does not apply to the device."""
     empty: Literal["pass", "fail", "error", "not_applicable"]
     """What an answer without rows means."""
     confidence: Literal["observed", "documented", "draft"]

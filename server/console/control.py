@@ -103,7 +103,9 @@ async def _listing(
     evidence: dict[int, Evidence] = {}
     if loaded and status in (FAIL, ERROR):
         decided = [(d.device_no, d.platform) for d in devices if status == FAIL or d.reason == "undecided"]
-        evidence = await find_evidence(tx, loaded, status, decided, shown.ends_at, await store.tables(tx))
+        evidence = await find_evidence(
+            tx, loaded, status, decided, shown.bounds, await store.tables(tx), store.catalog.lists
+        )
     return Listing(
         status=status,
         page=page,

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.catalog.catalog import LoadedControl
-from server.evaluate.rules import Rule, RuleError, compile_predicate, compile_rule
+from server.catalog.lists import ReferenceList
+from server.evaluate.days import Day
+from server.evaluate.language import RuleError
+from server.evaluate.rules import compile_rule
 from server.evaluate.statements import evidence
 from server.store.driver import Transaction
 from server.store.tables import QueryTable
@@ -41,19 +44,25 @@ class _Judge:
     read: frozenset[str]
 
 
-def _judge(loaded: LoadedControl, platform: str, status: str, tables: Mapping[str, QueryTable]) -> _Judge | None:
+def _judge(
+    loaded: LoadedControl,
+    platform: str,
+    status: str,
+    day: Day,
+    tables: Mapping[str, QueryTable],
+    lists: Mapping[str, ReferenceList],
+) -> _Judge | None:
     platform_rule = loaded.control.platforms.get(platform)  # type: ignore[call-overload]
     table = tables.get(platform_rule.query) if platform_rule else None
     if platform_rule is None or table is None:
         return None
     kinds = {column.sql_name: column.kind for column in table.columns}
     try:
-        rule: Rule = compile_rule(platform_rule, kinds)
-        read = compile_predicate(platform_rule.predicate, kinds).columns
+        rule = compile_rule(platform_rule, kinds, lists, day)
     except RuleError:
         return None  # the table has changed below a control that is no longer judged
     statement = f"{evidence(table, rule, status)} LIMIT {ROWS_SHOWN + 1}"
-    return _Judge(platform_rule.query, statement, [column.sql_name for column in table.columns], read)
+    return _Judge(platform_rule.query, statement, [column.sql_name for column in table.columns], rule.deciding)
 
 
 async def find_evidence(
@@ -61,17 +70,18 @@ async def find_evidence(
     loaded: LoadedControl,
     status: str,
     devices: Sequence[tuple[int, str]],
-    ends_at: str,
+    day: Day,
     tables: Mapping[str, QueryTable],
+    lists: Mapping[str, ReferenceList],
 ) -> dict[int, Evidence]:
     """The deciding rows of each device (number and platform) as of the end of a day: one look-up a device."""
     platforms = {platform for _, platform in devices}
-    judges = {platform: _judge(loaded, platform, status, tables) for platform in platforms}
+    judges = {platform: _judge(loaded, platform, status, day, tables, lists) for platform in platforms}
     found: dict[int, Evidence] = {}
     for device_no, platform in devices:
         judge = judges[platform]
         if judge is not None:
-            rows = await tx.rows(judge.statement, (device_no, ends_at, ends_at))
+            rows = await tx.rows(judge.statement, (device_no, day.ends_at, day.ends_at))
             shown = [_cells(judge, row) for row in rows[:ROWS_SHOWN]]
             found[device_no] = Evidence(judge.query, shown, len(rows) > ROWS_SHOWN)
     return found

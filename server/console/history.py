@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from aiohttp import web
 
 from server.console.strips import CountedRun, DayOfControl, totals_by_day, window
+from server.evaluate.days import Day
 from server.store.driver import Transaction
 
 
@@ -17,12 +18,18 @@ class ShownDay:
     """The day a page is about, and its neighbours where they have been judged."""
 
     day: str
+    starts_at: str
     ends_at: str
     zone: str
     provisional: bool
     previous: str | None
     following: str | None
     newest: str
+
+    @property
+    def bounds(self) -> Day:
+        """The day as it was judged."""
+        return Day(self.day, self.starts_at, self.ends_at, self.zone)
 
     @property
     def yesterday(self) -> str:
@@ -66,16 +73,17 @@ async def shown_day(tx: Transaction, asked: str | None) -> ShownDay | None:
     if newest is None or newest[0] is None:
         return None
     day = asked or newest[0]
-    found = await tx.row("SELECT ends_at, zone, state FROM days WHERE day = ?", (day,))
+    found = await tx.row("SELECT starts_at, ends_at, zone, state FROM days WHERE day = ?", (day,))
     if found is None:
         raise web.HTTPNotFound(reason=f"{day} was not judged: there are verdicts from {newest[1]} to {newest[0]}.")
     before = await tx.row("SELECT MAX(day) FROM days WHERE day < ?", (day,))
     after = await tx.row("SELECT MIN(day) FROM days WHERE day > ?", (day,))
     return ShownDay(
         day=day,
-        ends_at=found[0],
-        zone=found[1],
-        provisional=found[2] == "open",
+        starts_at=found[0],
+        ends_at=found[1],
+        zone=found[2],
+        provisional=found[3] == "open",
         previous=before[0] if before else None,
         following=after[0] if after else None,
         newest=newest[0],

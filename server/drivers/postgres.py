@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import asyncpg
 
 from server.drivers.postgres_connect import connect, explained, is_the_databases, not_allowed
+from server.drivers.postgres_functions import make_functions
 from server.drivers.postgres_transaction import Patience, PostgresTransaction
 from server.store.driver import GROUP, DatabaseUnavailableError, NotReadyError, Work
 
@@ -207,6 +208,7 @@ async def open_postgres(url: str, *, create: bool = False) -> PostgresDriver:
     """Open a database; raises ``NotReadyError`` where there is none and ``create`` is not set, or it does not fit."""
     writer = await connect(url, create=create, check=True)
     try:
+        await make_functions(writer)
         readers = await asyncpg.create_pool(url, min_size=0, max_size=READERS, connect=_reader)
     except BaseException:
         await writer.close()

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from server.drivers.sequence import Sequenced
 from server.drivers.sqlite_log import WAL_BYTES, WriteAheadLog
+from server.evaluate.scalar import FUNCTIONS
 from server.store.driver import GROUP, DatabaseUnavailableError, NotReadyError, Work
 from server.store.names import quoted
 
@@ -275,6 +276,8 @@ def _connect(path: Path, *, read_only: bool = False, alone: bool = False) -> sql
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     connection.execute("PRAGMA cache_size = -65536")
+    for name, (arguments, function) in FUNCTIONS.items():
+        connection.create_function(name, arguments, function, deterministic=True)
     return connection
 
 

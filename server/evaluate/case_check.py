@@ -9,7 +9,8 @@ from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.controls import Case, PlatformRule
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.queries import Query
-from server.evaluate.rules import RuleError, columns_read
+from server.evaluate.language import RuleError
+from server.evaluate.rules import columns_read
 from server.normalize.rows import Column, typed_row
 from server.normalize.values import TEXT
 
@@ -54,7 +55,7 @@ def _missing(
 ) -> Iterator[Problem]:
     kinds = {column.name.lower(): column.kind for column in query.columns}
     try:
-        read = columns_read(rule, kinds)
+        read = columns_read(rule, kinds, catalog.lists)
     except RuleError:
         return  # the check of the rules says what is wrong
     own = [case for case in loaded.cases if case.platform == platform]
@@ -73,6 +74,9 @@ def _missing(
     if rule.undecided:
         there = any(one and not other for one, other in zip(undecided, malformed, strict=True))
         wanted.append(("a row that cannot be judged", there, "one for which undecided: is true"))
+    if rule.applies_when:
+        there = any(case.reason == "condition" for case in shared)
+        wanted.append(("a device the control does not apply to", there, "one whose rows leave applies_when: untrue"))
     if numbers:
         hint = f"a value that does not fit its column, such as {numbers[0]}: x"
         wanted.append(("a malformed row", any(malformed), hint))

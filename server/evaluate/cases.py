@@ -15,7 +15,8 @@ from server.catalog.controls import Case
 from server.catalog.packs import Pack
 from server.evaluate.days import day_of
 from server.evaluate.judge import evaluate
-from server.evaluate.rules import RuleError, compile_rule
+from server.evaluate.language import RuleError
+from server.evaluate.rules import compile_rule
 from server.evaluate.statements import evidence
 from server.normalize.answers import answers_of
 from server.normalize.devices import DeviceFacts
@@ -183,12 +184,14 @@ async def _evidence(
 ) -> list[tuple[Any, ...]]:
     """The rows that decide, as an auditor would be given them."""
     rule = loaded.control.platforms[device.platform]  # type: ignore[index]
+    bounds = day_of(day, "UTC")
     try:
-        compiled = compile_rule(rule, {column.sql_name: column.kind for column in table.columns})
+        kinds = {column.sql_name: column.kind for column in table.columns}
+        compiled = compile_rule(rule, kinds, store.catalog.lists, bounds)
     except RuleError:
         return []  # the verdict says so
-    end = day_of(day, "UTC").ends_at
-    return await store.read(lambda tx: tx.rows(evidence(table, compiled, status), (device.device_no, end, end)))
+    parameters = (device.device_no, bounds.ends_at, bounds.ends_at)
+    return await store.read(lambda tx: tx.rows(evidence(table, compiled, status), parameters))
 
 
 def _sent(view: Catalog, body: LogBody, device: Device, table: QueryTable) -> list[tuple[Any, ...]]:

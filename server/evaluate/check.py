@@ -9,7 +9,8 @@ from server.catalog.controls import PlatformRule
 from server.catalog.problems import Problem
 from server.catalog.queries import Query
 from server.catalog.yaml_files import place_of
-from server.evaluate.rules import RuleError, columns_read, compile_predicate
+from server.evaluate.language import RuleError
+from server.evaluate.rules import ANY_DAY, columns_read, compile_predicate
 
 
 async def check_controls(catalog: Catalog) -> list[Problem]:
@@ -28,16 +29,13 @@ def _check_rule(catalog: Catalog, loaded: LoadedControl, platform: str, rule: Pl
     problems = []
     for key, text in _conditions(rule):
         try:
-            compile_predicate(text, kinds)
+            compile_predicate(text, kinds, catalog.lists, ANY_DAY)
         except RuleError as error:
             place = _place(catalog, loaded, platform, key, error.word)
             problems.append(Problem(loaded.file, place[0], f"{platform}: {error}", hint, column=place[1]))
-        except RecursionError:
-            line, column = _place(catalog, loaded, platform, key)
-            problems.append(Problem(loaded.file, line, f"{platform}: {key} is nested too deep", hint, column=column))
     if problems:
         return problems
-    read = columns_read(rule, kinds)
+    read = columns_read(rule, kinds, catalog.lists)
     for what, key, word in _without_a_past(query, rule, read):
         line, column = _place(catalog, loaded, platform, key, word)
         problems.append(Problem(loaded.file, line, f"{platform}: {what}", hint, column=column))
@@ -49,6 +47,8 @@ def _conditions(rule: PlatformRule) -> Iterator[tuple[str, str]]:
     yield rule.quantifier, rule.predicate
     if rule.undecided:
         yield "undecided", rule.undecided
+    if rule.applies_when:
+        yield "applies_when", rule.applies_when
 
 
 def _place(catalog: Catalog, loaded: LoadedControl, platform: str, key: str, word: str = "") -> tuple[int, int]:

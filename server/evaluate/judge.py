@@ -14,7 +14,8 @@ from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.schema import PLATFORMS
 from server.evaluate import statements
 from server.evaluate.days import FIRST_DAY, Day, day_of, today
-from server.evaluate.rules import Rule, RuleError, compile_rule
+from server.evaluate.language import RuleError
+from server.evaluate.rules import Rule, compile_rule, lists_named
 from server.evaluate.runs import VerdictRun, place
 from server.evaluate.verdicts import (
     ERROR,
@@ -154,15 +155,17 @@ async def _judge_platform(
     table = tables[platform_rule.query]
     query = catalog.queries[platform_rule.query, platform]
     try:
-        rule = compile_rule(platform_rule, {column.sql_name: column.kind for column in table.columns})
+        rule = compile_rule(
+            platform_rule, {column.sql_name: column.kind for column in table.columns}, catalog.lists, day
+        )
     except RuleError as error:
         log.error("control %s on %s: %s", loaded.control_id, platform, error)
         broken = Verdict(ERROR, ERROR, 0, "rule_broken")
         rows = await tx.rows(statements.PLATFORM_DEVICES, (platform, day.starts_at))
         return {number: _not_applicable(scope, day) if scope >= day.ends_at else broken for number, scope in rows}
     counts = {
-        device_no: Counts(total, holding or 0, breaking or 0, undecided or 0)
-        for device_no, total, holding, breaking, undecided in await tx.rows(
+        device_no: Counts(total, *(count or 0 for count in sums))
+        for device_no, total, *sums in await tx.rows(
             statements.counts_at_end(table, rule), (day.ends_at, day.ends_at)
         )
     }
@@ -283,4 +286,7 @@ def rule_version(catalog: Catalog, loaded: LoadedControl) -> str:
         query = catalog.queries[rule.query, platform]
         parts.append(f"{platform} {query.name}@{query.version} {rule.quantifier} {rule.predicate}")
         parts.append(f"{rule.undecided} {rule.empty} {rule.confidence}")
+        parts += [f"applies_when {rule.applies_when}"] if rule.applies_when else []
+        named = lists_named(rule)
+        parts += [f"list {name}@{found.digest}" for name, found in sorted(catalog.lists.items()) if name in named]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()

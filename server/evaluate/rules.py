@@ -1,177 +1,108 @@
-"""The rule language: a small checked subset of SQL, true in the same cases on every database. Pure.
+"""Rules, ready to be asked: a platform's rule as SQL over one row, true in the same cases on every database. Pure.
 
-A predicate is over the columns of one query's rows. Comparisons are between values of one kind, so no database casts
-behind the author's back; a row satisfies a predicate only if it IS TRUE, so null never satisfies anything.
+A row satisfies a condition only if it IS TRUE, so null never satisfies anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import sqlglot
-from sqlglot import exp
-
 from server.catalog.controls import PlatformRule
-from server.catalog.problems import did_you_mean
-from server.normalize.values import BIGINT, DOUBLE, TEXT
+from server.catalog.lists import ReferenceList
+from server.evaluate.days import FIRST_DAY, Day, day_of
+from server.evaluate.functions import call, names_of_lists
+from server.evaluate.language import BOOLEAN, RuleError, Writing, compile_part, parse
 
-_NUMBER, _BOOLEAN, _NULL = "number", "boolean", "null"
-
-
-class RuleError(ValueError):
-    """The predicate is not in the language; the message says what is wrong, and how to say it instead.
-
-    ``word`` is the word of the predicate that is wrong, where it is one.
-    """
-
-    def __init__(self, message: str, word: str = "") -> None:
-        super().__init__(message)
-        self.word = word
+ANY_DAY = day_of(FIRST_DAY, "UTC")
+"""For checks: whether a rule is in the language does not depend on the day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """A checked predicate: its SQL over the alias ``r``, and the columns it reads."""
+    """A checked condition: its SQL over the alias ``r``, the columns it reads, and the lists it looks into.
+
+    ``lists`` are common table expressions, by the lists' names; the statement around has to begin with them.
+    """
 
     sql: str
     columns: frozenset[str]
+    lists: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A platform's rule, ready to be asked: every part is SQL over one row ``r``.
 
-    ``holds`` is true for rows that satisfy the predicate, ``undecided`` for rows that cannot be judged. A row whose
-    value in a column the rule reads did not fit the column's type cannot be judged either.
+    ``holds`` is true for rows that satisfy the condition, ``undecided`` for rows that cannot be judged, ``applies``
+    for rows that show that the control applies. A row whose value in a column the rule reads did not fit the column's
+    type cannot be judged either. ``deciding`` are the columns of the condition, ``read`` those of every part.
     """
 
     quantifier: str
     holds: str
     undecided: str
+    applies: str
     empty: str
+    lists: tuple[str, ...]
+    deciding: frozenset[str]
+    read: frozenset[str]
 
 
-def compile_rule(rule: PlatformRule, columns: Mapping[str, str]) -> Rule:
-    """Check a rule against the columns of its query (name to kind) and compile it. Raises ``RuleError``."""
-    predicate = compile_predicate(rule.predicate, columns)
-    read = columns_read(rule, columns)
-    undecided = "0 = 1"
+def compile_rule(
+    rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day
+) -> Rule:
+    """Check a rule against the columns of its query (name to kind) and compile it for a day. Raises ``RuleError``."""
+    predicate = compile_predicate(rule.predicate, columns, lists, day)
+    parts = [predicate]
+    undecided, applies = "0 = 1", "1 = 1"
     if rule.undecided:
-        undecided = f"({compile_predicate(rule.undecided, columns).sql}) IS TRUE"
+        parts.append(compile_predicate(rule.undecided, columns, lists, day))
+        undecided = f"({parts[-1].sql}) IS TRUE"
+    if rule.applies_when:
+        parts.append(compile_predicate(rule.applies_when, columns, lists, day))
+        applies = f"({parts[-1].sql}) IS TRUE"
+    read: frozenset[str] = frozenset().union(*(part.columns for part in parts))
+    named = {name: sql for part in parts for name, sql in part.lists.items()}
     # _misfit is a JSON object of the values that did not fit, by column.
     misfits = [f"r._misfit LIKE '%\"{name.replace('_', '!_')}\":%' ESCAPE '!'" for name in sorted(read)]
     undecided = f"({undecided} OR (r._misfit IS NOT NULL AND ({' OR '.join(misfits)})))"
-    return Rule(rule.quantifier, f"({predicate.sql}) IS TRUE", undecided, rule.empty)
+    return Rule(
+        rule.quantifier,
+        f"({predicate.sql}) IS TRUE",
+        undecided,
+        applies,
+        rule.empty,
+        tuple(sql for _, sql in sorted(named.items())),
+        predicate.columns,
+        read,
+    )
 
 
-def columns_read(rule: PlatformRule, columns: Mapping[str, str]) -> frozenset[str]:
-    """The columns, in lower case, on which a rule's verdict rests. Raises ``RuleError``."""
-    parts = [compile_predicate(text, columns).columns for text in (rule.predicate, rule.undecided) if text]
-    return frozenset().union(*parts)
-
-
-def compile_predicate(text: str, columns: Mapping[str, str]) -> Predicate:
-    """Check a predicate against the columns it may read (name to kind) and compile it. Raises ``RuleError``."""
-    try:
-        tree = sqlglot.parse_one(text, read="sqlite", into=exp.Condition)
-    except sqlglot.errors.SqlglotError as error:
-        raise RuleError(f"not an SQL condition: {str(error).splitlines()[0]}") from error
-    kinds = {name.lower(): kind for name, kind in columns.items()}
-    read: set[str] = set()
-    if _kind(tree, kinds, read) != _BOOLEAN:
+def compile_predicate(
+    text: str, columns: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day
+) -> Predicate:
+    """Check a condition against the columns it may read (name to kind) and compile it. Raises ``RuleError``."""
+    writing = Writing({name.lower(): kind for name, kind in columns.items()}, lists, day, call)
+    part = compile_part(parse(text), writing)
+    if part.kind != BOOLEAN:
         raise RuleError(f"{text!r} is a value, not a condition: compare it with something")
-    for column in tree.find_all(exp.Column):
-        column.replace(exp.column(exp.to_identifier(column.name.lower(), quoted=True), table="r"))
-    if not read:
+    if not writing.read:
         raise RuleError(f"{text!r} reads no column, so it never decides anything")
-    return Predicate(tree.sql("sqlite"), frozenset(read))
+    return Predicate(part.sql, frozenset(writing.read), writing.named)
 
 
-def _kind(node: exp.Expr, columns: Mapping[str, str], read: set[str]) -> str:
-    """The kind of an expression; raises ``RuleError`` for what the language does not have."""
-    if isinstance(node, exp.Column):
-        return _column(node, columns, read)
-    if isinstance(node, exp.Literal):
-        return TEXT if node.is_string else _NUMBER
-    if isinstance(node, exp.Null):
-        return _NULL
-    if isinstance(node, exp.Paren):
-        return _kind(node.this, columns, read)
-    if isinstance(node, exp.Predicate | exp.Connector | exp.Not):
-        return _condition(node, columns, read)
-    return _function(node, columns, read)
+def columns_read(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[str, ReferenceList]) -> frozenset[str]:
+    """The columns, in lower case, on which a rule's verdict rests. Raises ``RuleError``."""
+    return compile_rule(rule, columns, lists, ANY_DAY).read
 
 
-def _condition(node: exp.Expr, columns: Mapping[str, str], read: set[str]) -> str:
-    match node:
-        case exp.And() | exp.Or():
-            _expect(_BOOLEAN, [node.left, node.right], columns, read)
-        case exp.Not():
-            _expect(_BOOLEAN, [node.this], columns, read)
-        case exp.Is():
-            if not isinstance(node.expression, exp.Null):
-                raise RuleError(f"{node.sql()}: IS is for NULL only; compare with = and write NOT around it if needed")
-            _kind(node.this, columns, read)
-        case exp.In():
-            if not node.expressions:
-                raise RuleError(f"{node.sql()}: IN takes a list of values, not a SELECT")
-            _alike(node, [node.this, *node.expressions], columns, read)
-        case exp.Between():
-            _alike(node, [node.this, node.args["low"], node.args["high"]], columns, read)
-        case exp.EQ() | exp.NEQ() | exp.GT() | exp.GTE() | exp.LT() | exp.LTE():
-            _alike(node, [node.left, node.right], columns, read)
-        case _:
-            raise _unknown(node)
-    return _BOOLEAN
-
-
-def _function(node: exp.Expr, columns: Mapping[str, str], read: set[str]) -> str:
-    match node:
-        case exp.Coalesce():
-            return _alike(node, [node.this, *node.expressions], columns, read)
-        case exp.Length():
-            _expect(TEXT, [node.this], columns, read)
-            return _NUMBER
-        case exp.Lower() | exp.Upper() | exp.Trim():
-            _expect(TEXT, [node.this], columns, read)
-            return TEXT
-        case exp.Substring():
-            _expect(TEXT, [node.this], columns, read)
-            _expect(_NUMBER, [part for key in ("start", "length") if (part := node.args.get(key))], columns, read)
-            return TEXT
-        case exp.Neg():
-            _expect(_NUMBER, [node.this], columns, read)
-            return _NUMBER
-    raise _unknown(node)
-
-
-def _unknown(node: exp.Expr) -> RuleError:
-    return RuleError(f"{node.sql()}: {type(node).__name__.lower()} is not in the rule language")
-
-
-def _column(node: exp.Column, columns: Mapping[str, str], read: set[str]) -> str:
-    name = node.name.lower()
-    if node.table:
-        raise RuleError(f"{node.sql()}: columns are named without a table")
-    if name not in columns:
-        # SQLite would take a double-quoted word that is no column for a text.
-        hint = did_you_mean(name, columns)
-        raise RuleError(f"the query gives no column {node.name!r}; {hint}".rstrip("; "), node.name)
-    read.add(name)
-    return _NUMBER if columns[name] in (BIGINT, DOUBLE) else TEXT
-
-
-def _expect(kind: str, parts: Sequence[exp.Expr], columns: Mapping[str, str], read: set[str]) -> None:
-    for part in parts:
-        found = _kind(part, columns, read)
-        if found != kind:
-            raise RuleError(f"{part.sql()} is a {found}, where a {kind} is needed")
-
-
-def _alike(node: exp.Expr, parts: Sequence[exp.Expr], columns: Mapping[str, str], read: set[str]) -> str:
-    """The one kind that all the parts have; null goes with every kind."""
-    kinds = {_kind(part, columns, read) for part in parts} - {_NULL}
-    if len(kinds) > 1 or _BOOLEAN in kinds:
-        raise RuleError(f"{node.sql()} compares {' with '.join(sorted(kinds))}: both sides must be of one kind")
-    return kinds.pop() if kinds else _NULL
+def lists_named(rule: PlatformRule) -> frozenset[str]:
+    """The lists that a rule names, known or not; none of a part that is not in the language."""
+    trees = []
+    for text in filter(None, (rule.predicate, rule.undecided, rule.applies_when)):
+        try:
+            trees.append(parse(text))
+        except RuleError:
+            continue
+    return names_of_lists(trees)

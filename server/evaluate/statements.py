@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.evaluate.rules import Rule
-from server.evaluate.verdicts import FAIL
+from server.evaluate.verdicts import FAIL, NOT_APPLICABLE
 from server.store.tables import QueryTable
 
 
@@ -11,17 +11,23 @@ def _sums(rule: Rule) -> str:
     return (
         f"SUM(CASE WHEN NOT {rule.undecided} AND {rule.holds} THEN 1 ELSE 0 END),"
         f" SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.holds}) THEN 1 ELSE 0 END),"
-        f" SUM(CASE WHEN {rule.undecided} THEN 1 ELSE 0 END)"
+        f" SUM(CASE WHEN {rule.undecided} THEN 1 ELSE 0 END),"
+        f" SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.applies}) THEN 1 ELSE 0 END)"
     )
+
+
+def _with(*tables: str) -> str:
+    """The beginning of a statement with common table expressions."""
+    return f"WITH {', '.join(tables)} " if tables else ""
 
 
 def counts_at_end(table: QueryTable, rule: Rule) -> str:
     """How the rows true at the end of a day stand to a rule, a row per device that has any.
 
-    Parameters: the day's end, twice. Gives device_no, total, holding, breaking, undecided.
+    Parameters: the day's end, twice. Gives device_no, total, holding, breaking, undecided, outside.
     """
     return (
-        f"SELECT r.device_no, COUNT(*), {_sums(rule)} FROM {table.rows_name} r"
+        f"{_with(*rule.lists)}SELECT r.device_no, COUNT(*), {_sums(rule)} FROM {table.rows_name} r"
         " WHERE r.muster_superseded_seq IS NULL AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?)"
         " GROUP BY r.device_no"
     )
@@ -68,18 +74,20 @@ def counts_within(table: QueryTable, rule: Rule) -> str:
 
     Of answers that say the same as the word before them only the first is looked at; those to another version of the
     query are left out. Parameters: table name, start, end, platform, then start, end, start, end, and the version.
-    Gives device_no, total, holding, breaking, undecided, a row per device and answer.
+    Gives device_no, total, holding, breaking, undecided, outside, a row per device and answer.
     """
     same = " AND ".join(f"i.{name} = LAG(i.{name}) OVER w" for name in ("status", "version", "fingerprint"))
-    return (
-        f"WITH said AS (SELECT i.device_no, i.at, i.status, i.version, CASE WHEN {same} THEN 0 ELSE 1 END AS news"
+    said = (
+        f"said AS (SELECT i.device_no, i.at, i.status, i.version, CASE WHEN {same} THEN 0 ELSE 1 END AS news"
         " FROM muster_devices d JOIN muster_instants i"
         " ON i.device_no = d.device_no AND i.table_name = ? AND i.at >= ? AND i.at < ? WHERE d.platform = ?"
         f" AND d.device_no IN (SELECT c.device_no FROM {table.rows_name} c WHERE c.muster_superseded_seq IS NULL"
         " AND ((c.valid_from >= ? AND c.valid_from < ?) OR (c.valid_to >= ? AND c.valid_to < ?)))"
-        " WINDOW w AS (PARTITION BY i.device_no ORDER BY i.at)),"
-        " several AS (SELECT device_no FROM said WHERE news = 1 GROUP BY device_no HAVING COUNT(*) > 1)"
-        f" SELECT s.device_no, COUNT(r.device_no), {_sums(rule)} FROM several m"
+        " WINDOW w AS (PARTITION BY i.device_no ORDER BY i.at))"
+    )
+    several = "several AS (SELECT device_no FROM said WHERE news = 1 GROUP BY device_no HAVING COUNT(*) > 1)"
+    return (
+        f"{_with(*rule.lists, said, several)}SELECT s.device_no, COUNT(r.device_no), {_sums(rule)} FROM several m"
         " JOIN said s ON s.device_no = m.device_no AND s.news = 1 AND s.status = 'ok' AND s.version = ?"
         f" LEFT JOIN {table.rows_name} r ON r.device_no = s.device_no AND r.muster_superseded_seq IS NULL"
         " AND r.valid_from <= s.at AND (r.valid_to IS NULL OR r.valid_to > s.at)"
@@ -90,7 +98,8 @@ def counts_within(table: QueryTable, rule: Rule) -> str:
 def evidence(table: QueryTable, rule: Rule, status: str) -> str:
     """The rows of one device that decide its status, as of the end of a day.
 
-    A pass has no deciding rows where it rests on the absence of bad ones. Parameters: device_no, the day's end,
+    A pass has no deciding rows where it rests on the absence of bad ones; where the control does not apply, all the
+    rows say so. Parameters: device_no, the day's end,
     twice. Gives the query's columns.
     """
     if status == FAIL:
@@ -100,11 +109,13 @@ def evidence(table: QueryTable, rule: Rule, status: str) -> str:
         ]
     elif status == "error":
         deciding = rule.undecided
+    elif status == NOT_APPLICABLE:
+        deciding = f"NOT ({rule.applies})"
     else:
         deciding = f"NOT {rule.undecided} AND {rule.holds}" if rule.quantifier != "none" else "1 = 0"
     columns = ", ".join(f'r."{column.sql_name}"' for column in table.columns)
     return (
-        f"SELECT {columns} FROM {table.rows_name} r WHERE r.device_no = ? AND r.muster_superseded_seq IS NULL"
+        f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r WHERE r.device_no = ? AND r.muster_superseded_seq IS NULL"
         f" AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?) AND {deciding}"
         " ORDER BY r.muster_digest, r.muster_ordinal"
     )

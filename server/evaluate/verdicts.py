@@ -20,6 +20,7 @@ REASONS = {
     "rows_break_rule": "at least one row does not satisfy the rule",
     "rows_match": "at least one row is of the kind that must not be there",
     "no_row_matches": "no row is of the kind that must be there",
+    "condition": "no row shows that the control applies to the device",
     "empty": "the answer had no rows, and the control says what that means",
     "rule_broken": "the rule cannot be applied to the query's columns as they are stored",
     "undecided": "a row that cannot be judged stands in the way",
@@ -46,12 +47,16 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Of the rows true at an instant: all, those that satisfy the predicate, those that do not, the undecided."""
+    """Of the rows true at an instant: all, those that satisfy the predicate, those that do not, the undecided.
+
+    ``outside`` are the decided ones that do not satisfy ``applies_when``.
+    """
 
     total: int
     holding: int
     breaking: int
     undecided: int
+    outside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,9 @@ def judge_rows(counts: Counts, quantifier: str, empty: str) -> tuple[str, str | 
     """The status and reason that an answer's rows lead to."""
     if counts.total == 0:
         return empty, None if empty == PASS else "empty"
+    if counts.outside and counts.outside + counts.undecided == counts.total:
+        # A row that cannot be judged might be the one that shows that the control applies.
+        return (ERROR, "undecided") if counts.undecided else (NOT_APPLICABLE, "condition")
     if quantifier == "every" and counts.breaking:
         return FAIL, "rows_break_rule"
     if quantifier == "none" and counts.holding:
