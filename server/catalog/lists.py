@@ -1,11 +1,11 @@
 """Reference lists: tables that a rule looks things up in, as the packs give them or as Muster keeps them itself.
 
-    title: Services that may listen, and where
-    as_of: "2026-11-24"
-    columns: {process: text, port: bigint}
-    key: [process, port]
-    entries:
-      - [sshd, 22]
+title: Services that may listen, and where
+as_of: "2026-11-24"
+columns: {process: text, port: bigint}
+key: [process, port]
+entries:
+  - [sshd, 22]
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ class BuiltInList:
 
 
 BUILT_IN: Mapping[str, BuiltInList] = {
-    "departed_accounts": BuiltInList(
-        "muster_departed_accounts", {"account": TEXT, "last_day": TEXT}, departed=True
-    ),
+    "departed_accounts": BuiltInList("muster_departed_accounts", {"account": TEXT, "last_day": TEXT}, departed=True),
     "departed_devices": BuiltInList("muster_departed_devices", {"serial": TEXT, "last_day": TEXT}, departed=True),
     "departed_keys": BuiltInList("muster_departed_keys", {"fingerprint": TEXT, "last_day": TEXT}, departed=True),
     "asset_register": BuiltInList("muster_asset_register", {"serial": TEXT, "status": TEXT, "owner": TEXT}),

@@ -8,7 +8,9 @@ from server.drivers.postgres_connect import explained
 from server.evaluate.scalar import EXACT, NUMBER_CHARACTERS, SMALLEST, VERSION_CHARACTERS, VERSION_DIGITS
 from server.store.driver import NotReadyError
 
-_KEY = "string_to_array(regexp_replace(btrim(regexp_replace({0}, '[^0-9]+', ' ', 'g')), '(?: 0+)+$', ''), ' ')::bigint[]"
+_KEY = (
+    "string_to_array(regexp_replace(btrim(regexp_replace({0}, '[^0-9]+', ' ', 'g')), '(?: 0+)+$', ''), ' ')::bigint[]"
+)
 _NO_VERSION = f"length({{0}}) > {VERSION_CHARACTERS} OR {{0}} !~ '[0-9]' OR {{0}} ~ '[0-9]{{{{{VERSION_DIGITS + 1}}}}}'"
 _VERSION_COMPARE = f"""
 DECLARE x bigint[]; y bigint[];

@@ -64,13 +64,14 @@ def _coalesce(node: exp.Anonymous, w: Writing) -> Part:
 
 def _substr(node: exp.Anonymous, w: Writing) -> Part:
     text, *numbers = _takes(node, 2, 3)
-    part = expect(TEXT, text, w)
-    bounds = [expect(BIGINT, number, w).constant for number in numbers]
+    whole = expect(TEXT, text, w)
+    parts = [expect(BIGINT, number, w) for number in numbers]
+    bounds = [None if part.varies else part.constant for part in parts]
     # Databases differ on a start before the first character, and a negative length is an error to some.
     for least, bound in zip((1, 0), bounds, strict=False):
         if not isinstance(bound, int) or not least <= bound <= _LONGEST:
             raise RuleError(f"{shown(node)}: substr() takes a text, a start from 1 and a length, as plain numbers")
-    return replace(part, sql=f"substr({part.sql}, {', '.join(map(str, bounds))})", constant=None)
+    return replace(whole, sql=f"substr({whole.sql}, {', '.join(map(str, bounds))})", constant=None)
 
 
 def _part_of(sql: str, node: exp.Anonymous, w: Writing) -> Part:
@@ -105,9 +106,7 @@ FUNCTIONS: Mapping[str, _Call] = {
     "substr": _substr,
     "coalesce": _coalesce,
     "starts_with": partial(_part_of, "(substr({0}, 1, length({1})) = {1})"),
-    "ends_with": partial(
-        _part_of, "(length({0}) >= length({1}) AND substr({0}, length({0}) - length({1}) + 1) = {1})"
-    ),
+    "ends_with": partial(_part_of, "(length({0}) >= length({1}) AND substr({0}, length({0}) - length({1}) + 1) = {1})"),
     "contains": partial(_part_of, "({1} = '' OR replace({0}, {1}, '') <> {0})"),
     "number": _texts("muster_number({0})", DOUBLE, 1),
     "version_compare": _texts("muster_version_compare({0}, {1})", BIGINT, 2),

@@ -165,9 +165,7 @@ async def _judge_platform(
         return {number: _not_applicable(scope, day) if scope >= day.ends_at else broken for number, scope in rows}
     counts = {
         device_no: Counts(total, *(count or 0 for count in sums))
-        for device_no, total, *sums in await tx.rows(
-            statements.counts_at_end(table, rule), (day.ends_at, day.ends_at)
-        )
+        for device_no, total, *sums in await tx.rows(statements.counts_at_end(table, rule), (day.ends_at, day.ends_at))
     }
     fresh_days = timedelta(days=loaded.control.fresh_within_days - 1)
     fresh_from = day_of(date.fromisoformat(day.day) - fresh_days, day.zone).starts_at if fresh_days else day.starts_at

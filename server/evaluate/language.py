@@ -1,4 +1,4 @@
-"""The rule language: conditions over one row, checked and compiled to SQL that is true in the same cases everywhere. Pure.
+"""The rule language: conditions over one row, checked, and compiled to SQL that both databases read alike. Pure.
 
 Every part has a kind, and comparisons are between values of one kind, so no database converts behind the author's back.
 Whole numbers (bigint) and fractions (double) are both numbers; where they meet, both become doubles.
@@ -10,10 +10,12 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.sqlite import SQLite
+from sqlglot.parsers.sqlite import SQLiteParser
 
 from server.catalog.lists import ReferenceList
 from server.catalog.problems import did_you_mean
@@ -23,8 +25,8 @@ from server.normalize.values import BIGINT, DOUBLE, TEXT
 
 BOOLEAN, NULL = "boolean", "null"
 NUMBERS = (BIGINT, DOUBLE)
-_DEEPEST = 200
-"""Levels of brackets, operators and functions; SQLite takes a thousand, of which the statement around needs some."""
+_DEEPEST, _LONGEST = 40, 500
+"""Levels of brackets, operators and functions, and conditions in a row of AND or OR; SQLite takes a thousand levels."""
 _COMPARISONS: Mapping[type[exp.Expr], str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
@@ -56,11 +58,11 @@ class RuleError(ValueError):
 class RuleDialect(SQLite):
     """The grammar of SQLite's expressions, in which a function is a name with arguments and nothing more."""
 
-    class Parser(SQLite.Parser):
+    class Parser(SQLiteParser):
         """Without functions of its own: those of the language are looked up where they are compiled."""
 
-        FUNCTIONS: dict[str, object] = {}  # type: ignore[assignment]  # noqa: RUF012
-        FUNCTION_PARSERS = {"CAST": SQLite.Parser.FUNCTION_PARSERS["CAST"]}  # noqa: RUF012
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CAST": SQLiteParser.FUNCTION_PARSERS["CAST"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def _part(node: exp.Expr, w: Writing) -> Part:
         return Part("NULL", NULL, varies=False)
     if isinstance(node, exp.Neg):
         return _computed(node, literal(0), expect(BIGINT, node.this, w), *_ARITHMETIC[exp.Sub])
-    if type(node) in _ARITHMETIC:
+    if isinstance(node, exp.Binary) and type(node) in _ARITHMETIC:
         left, right = (expect(BIGINT, side, w) for side in (node.left, node.right))
         return _computed(node, left, right, *_ARITHMETIC[type(node)])
     if isinstance(node, exp.Anonymous):
@@ -185,36 +187,52 @@ def _part(node: exp.Expr, w: Writing) -> Part:
 def _condition(node: exp.Expr, w: Writing) -> Part:
     match node:
         case exp.And() | exp.Or():
-            left, right = (expect(BOOLEAN, side, w) for side in (node.left, node.right))
-            return Part(f"({left.sql} {'AND' if isinstance(node, exp.And) else 'OR'} {right.sql})", BOOLEAN)
+            return _connected(node, w)
         case exp.Not():
             return Part(f"(NOT {expect(BOOLEAN, node.this, w).sql})", BOOLEAN)
         case exp.Is():
-            if not isinstance(node.expression, exp.Null):
-                raise RuleError(
-                    f"{shown(node)}: IS is for NULL only; compare with = and write NOT around it if needed"
-                )
-            part = compile_part(node.this, w)
-            return _decided(node, f"({part.sql} IS NULL)", [part])
+            return _is_null(node, w)
         case exp.In():
             if not node.expressions:
                 raise RuleError(f"{shown(node)}: IN takes a list of values, not a SELECT")
             first, *rest = alike(node, [node.this, *node.expressions], w)
             return _decided(node, f"({first.sql} IN ({', '.join(part.sql for part in rest)}))", [first])
         case exp.Between():
-            part, low, high = alike(node, [node.this, node.args["low"], node.args["high"]], w)
-            if _after(low.constant, high.constant):
-                raise RuleError(f"{shown(node)} holds for nothing: the lower bound comes first")
-            return _decided(node, f"({part.sql} BETWEEN {low.sql} AND {high.sql})", [part, low, high])
-    operator = _COMPARISONS.get(type(node))
-    if operator is None:
-        raise RuleError(f"{shown(node)}: {type(node).__name__.lower()} is not in the rule language")
+            return _between(node, w)
+    if isinstance(node, exp.Binary) and type(node) in _COMPARISONS:
+        return _comparison(node, w)
+    raise RuleError(f"{shown(node)}: {type(node).__name__.lower()} is not in the rule language")
+
+
+def _connected(node: exp.Connector, w: Writing) -> Part:
+    parts = [expect(BOOLEAN, side, w) for side in node.flatten(unnest=False)]
+    if len(parts) > _LONGEST:
+        raise RuleError(f"more than {_LONGEST} conditions in one row: use IN (…) or a list")
+    word = " AND " if isinstance(node, exp.And) else " OR "
+    return Part(f"({word.join(part.sql for part in parts)})", BOOLEAN)
+
+
+def _is_null(node: exp.Is, w: Writing) -> Part:
+    if not isinstance(node.expression, exp.Null):
+        raise RuleError(f"{shown(node)}: IS is for NULL only; compare with = and write NOT around it if needed")
+    part = compile_part(node.this, w)
+    return _decided(node, f"({part.sql} IS NULL)", [part])
+
+
+def _between(node: exp.Between, w: Writing) -> Part:
+    part, low, high = alike(node, [node.this, node.args["low"], node.args["high"]], w)
+    if not (low.varies or high.varies) and _after(low.constant, high.constant):
+        raise RuleError(f"{shown(node)} holds for nothing: the lower bound comes first")
+    return _decided(node, f"({part.sql} BETWEEN {low.sql} AND {high.sql})", [part, low, high])
+
+
+def _comparison(node: exp.Binary, w: Writing) -> Part:
     left, right = alike(node, [node.left, node.right], w)
     if NULL in (left.kind, right.kind):
         raise RuleError(f"{shown(node)} is never true: write IS NULL or IS NOT NULL")
-    if left.sql == right.sql and left.varies:
+    if left.sql == right.sql and left.constant is None:
         raise RuleError(f"{shown(node)} compares {shown(node.left)} with itself, so it never decides anything")
-    return _decided(node, f"({left.sql} {operator} {right.sql})", [left, right])
+    return _decided(node, f"({left.sql} {_COMPARISONS[type(node)]} {right.sql})", [left, right])
 
 
 def _decided(node: exp.Expr, sql: str, parts: Sequence[Part]) -> Part:
@@ -260,7 +278,9 @@ def _column(node: exp.Column, w: Writing) -> Part:
         raise RuleError(f"{shown(node)}: columns are named without a table")
     if name not in w.columns:
         # SQLite would take a double-quoted word that is no column for a text.
-        raise RuleError(f"the query gives no column {node.name!r}; {did_you_mean(name, w.columns)}".rstrip("; "), node.name)
+        raise RuleError(
+            f"the query gives no column {node.name!r}; {did_you_mean(name, w.columns)}".rstrip("; "), node.name
+        )
     w.read.add(name)
     quoted = '"' + name.replace('"', '""') + '"'
     return Part(f"r.{quoted}", w.columns[name])

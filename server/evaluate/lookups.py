@@ -1,4 +1,4 @@
-"""Looking things up in lists: a list becomes a common table expression, of values or over a view of Muster's own. Pure."""
+"""Looking things up in lists: a list is a common table expression, of values or over a view of Muster's own. Pure."""
 
 from __future__ import annotations
 
@@ -123,7 +123,8 @@ def _values(found: ReferenceList) -> str:
     first, *rest = found.entries
     # The first row tells the columns' types.
     typed = ", ".join(f"CAST({_value(value)} AS {_SQL_TYPES[kind]})" for value, kind in zip(first, kinds, strict=True))
-    return f"VALUES {', '.join([f'({typed})', *(f'({", ".join(map(_value, entry))})' for entry in rest)])}"
+    rows = [typed, *(", ".join(map(_value, entry)) for entry in rest)]
+    return f"VALUES {', '.join(f'({row})' for row in rows)}"
 
 
 def _value(value: Value) -> str:

@@ -49,9 +49,7 @@ class Rule:
     read: frozenset[str]
 
 
-def compile_rule(
-    rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day
-) -> Rule:
+def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day) -> Rule:
     """Check a rule against the columns of its query (name to kind) and compile it for a day. Raises ``RuleError``."""
     predicate = compile_predicate(rule.predicate, columns, lists, day)
     parts = [predicate]
@@ -79,12 +77,13 @@ def compile_rule(
     )
 
 
-def compile_predicate(
-    text: str, columns: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day
-) -> Predicate:
+def compile_predicate(text: str, columns: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day) -> Predicate:
     """Check a condition against the columns it may read (name to kind) and compile it. Raises ``RuleError``."""
     writing = Writing({name.lower(): kind for name, kind in columns.items()}, lists, day, call)
-    part = compile_part(parse(text), writing)
+    try:
+        part = compile_part(parse(text), writing)
+    except RecursionError as error:
+        raise RuleError("the condition is nested too deeply") from error
     if part.kind != BOOLEAN:
         raise RuleError(f"{text!r} is a value, not a condition: compare it with something")
     if not writing.read:

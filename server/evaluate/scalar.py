@@ -86,7 +86,7 @@ def upper(text: str | None) -> str | None:
     return None if text is None else text.encode().upper().decode()
 
 
-FUNCTIONS: Mapping[str, tuple[int, Callable[..., object]]] = {
+FUNCTIONS: Mapping[str, tuple[int, Callable[..., str | float | None]]] = {
     "muster_version_compare": (2, version_compare),
     "muster_number": (1, number),
     "muster_add": (2, add),

@@ -115,7 +115,8 @@ def evidence(table: QueryTable, rule: Rule, status: str) -> str:
         deciding = f"NOT {rule.undecided} AND {rule.holds}" if rule.quantifier != "none" else "1 = 0"
     columns = ", ".join(f'r."{column.sql_name}"' for column in table.columns)
     return (
-        f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r WHERE r.device_no = ? AND r.muster_superseded_seq IS NULL"
+        f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r WHERE r.device_no = ?"
+        " AND r.muster_superseded_seq IS NULL"
         f" AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?) AND {deciding}"
         " ORDER BY r.muster_digest, r.muster_ordinal"
     )

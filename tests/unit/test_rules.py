@@ -8,10 +8,46 @@ from typing import Any
 import pytest
 
 from server.catalog.controls import PlatformRule
-from server.evaluate.rules import RuleError, compile_predicate, compile_rule
+from server.catalog.lists import ReferenceList
+from server.evaluate.days import Day
+from server.evaluate.language import RuleError
+from server.evaluate.rules import Predicate, compile_predicate, compile_rule, lists_named
+from server.evaluate.scalar import FUNCTIONS
 from server.evaluate.verdicts import Counts, Heard, judge_rows, judge_silence
 
 COLUMNS = {"n": "bigint", "d": "double", "t": "text", "some_column": "text"}
+PORTS = ReferenceList(
+    name="ports",
+    title="Ports",
+    as_of="2026-11-24",
+    columns={"process": "text", "port": "bigint", "why": "text"},
+    key=2,
+    entries=(("sshd", 22, "remote work"),),
+    digest="d",
+    file="lists/ports.yaml",
+)
+LISTS = {"ports": PORTS}
+DAY = Day("2026-11-24", "2026-11-23T23:00:00Z", "2026-11-24T23:00:00Z", "Europe/Berlin")
+
+
+def compiled(text: str) -> Predicate:
+    return compile_predicate(text, COLUMNS, LISTS, DAY)
+
+
+def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+    """What a SELECT from ``r`` gives over rows of ``n, d, t, some_column, _misfit``."""
+    database = sqlite3.connect(":memory:")
+    try:
+        for name, (arguments, function) in FUNCTIONS.items():
+            database.create_function(name, arguments, function, deterministic=True)
+        database.execute("CREATE TABLE muster_departed_accounts (account TEXT, last_day TEXT)")
+        database.execute("CREATE TABLE muster_asset_register (serial TEXT, status TEXT, owner TEXT)")
+        database.execute("CREATE TABLE r (n BIGINT, d DOUBLE PRECISION, t TEXT, some_column TEXT, _misfit TEXT)")
+        database.executemany("INSERT INTO r VALUES (?, ?, ?, ?, ?)", rows)
+        head = f"WITH {', '.join(lists)} " if lists else ""
+        return database.execute(f"{head}SELECT {sql} FROM r").fetchall()
+    finally:
+        database.close()
 
 
 @pytest.mark.parametrize(
@@ -31,14 +67,27 @@ COLUMNS = {"n": "bigint", "d": "double", "t": "text", "some_column": "text"}
         "n = -1",
         "N = 1",
         "n = d",
+        "n + 1 = 2 * d - 0.5",
+        " OR ".join(["n = 1"] * 500),
+        "n >= day_end() - 45 * 86400",
+        "t < day()",
+        "day() < '2026-12-01' OR t = 'x'",
+        "number(t) > 1.5",
+        "version_compare(t, '1.2') >= 0",
+        "starts_with(t, '/usr/') OR ends_with(t, '.app') OR contains(t, 'x{y}')",
+        "in_list('ports', t)",
+        "NOT in_list('ports', t, n)",
+        "in_list('ports', 'sshd', n)",
+        "list_value('ports', 'why', t, n) = 'x'",
+        "version_compare(t, list_value('ports', 'why', 'sshd', 22)) < 0",
+        "in_list('departed_accounts', lower(t))",
+        "list_value('asset_register', 'owner', t) IS NULL",
     ],
+    ids=lambda text: text[:60],
 )
 def test_what_the_language_has(text: str) -> None:
-    predicate = compile_predicate(text, COLUMNS)
-    database = sqlite3.connect(":memory:")
-    database.execute("CREATE TABLE r (n, d, t, some_column)")
-    database.execute(f"SELECT ({predicate.sql}) IS TRUE FROM r")
-    database.close()
+    predicate = compiled(text)
+    on_sqlite(f"({predicate.sql}) IS TRUE", lists=tuple(predicate.lists.values()))
     assert predicate.columns <= COLUMNS.keys()
 
 
@@ -53,7 +102,6 @@ def test_what_the_language_has(text: str) -> None:
         ("some_colum = 'x'", "did you mean 'some_column'"),
         ("r.n = 1", "without a table"),
         ("t LIKE 'a%'", "not in the rule language"),
-        ("n + 1 = 2", "not in the rule language"),
         ("n / 0 = 1", "not in the rule language"),
         ("CAST(t AS INTEGER) = 1", "not in the rule language"),
         ("random() = 1", "not in the rule language"),
@@ -66,24 +114,81 @@ def test_what_the_language_has(text: str) -> None:
         ("n IS TRUE", "IS is for NULL only"),
         ('"no column" = t', "gives no column"),
         ("NOT t", "is a text"),
+        ("n = NULL", "write IS NULL"),
+        ("n = n", "compares n with itself"),
+        ("n = 1 OR 'a' = 'b'", "'a' = 'b' reads no column"),
+        ("n BETWEEN 5 AND 1", "holds for nothing"),
+        ("day() = '2026-11-24'", "reads no column"),
+        ("n + t = 1", "t is a text, where a number is needed"),
+        ("t + 'x' = 'y'", "t is a text, where a number is needed"),
+        ("n = 9223372036854775808", "no number that every database reads alike"),
+        ("d = 0.1234567890123456789", "no number that every database reads alike"),
+        ("n = 4503599627370496 * 4", "beyond 2"),
+        ("substr(t, -2) = 'x'", "a start from 1"),
+        ("substr(t, 1, n) = 'x'", "as plain numbers"),
+        ("lower(n) = 'x'", "n is a number, where a text is needed"),
+        ("lower(t, t) = 'x'", "takes 1 value"),
+        ("coalesce(NULL, NULL) = t", "always null"),
+        ("contains(t, '')", "every text has an empty one"),
+        ("starts_with('a', 'b') OR n = 1", "reads no column"),
+        ("start_with(t, 'x')", "did you mean 'starts_with'"),
+        ("in_list('port', t)", "there is no list 'port'; did you mean 'ports'"),
+        ("in_list('departed_account', t)", "did you mean 'departed_accounts'"),
+        ("in_list(t, n)", "the first value names a list"),
+        ("in_list('ports')", "the key of ports is process, port: give 1 to 2"),
+        ("in_list('ports', t, n, t)", "give 1 to 2"),
+        ("in_list('ports', n)", "n is a number, and process in the list ports is a text"),
+        ("in_list('ports', t, some_column)", "some_column is a text, and port in the list ports is a number"),
+        ("in_list('ports', 'sshd') OR n = 1", "reads no column"),
+        ("list_value('ports', 'whi', t, n) = 'x'", "has no column 'whi'; did you mean 'why'"),
+        ("list_value('ports', t, t, n) = 'x'", "names a column of ports"),
+        ("list_value('ports', 'why', t) = 'x'", "the key of ports is process, port: give 2"),
+        ("list_value('ports', 'why', t, n) = 5", "both sides must be of one kind"),
+        ("list_value('ports', 'why', t, n)", "is a value, not a condition"),
+        (" OR ".join(["n = 1"] * 600), "more than 500 conditions"),
+        ("NOT " * 45 + "n = 1", "levels deep"),
+        ("(" * 5000 + "n = 1" + ")" * 5000, "nested too deep|levels deep|not an SQL condition"),
         ("CASE WHEN n = 1 THEN 1 ELSE 0 END = 1", "not in the rule language"),
     ],
+    ids=lambda text: text[:60],
 )
 def test_what_it_refuses_and_how_it_says_so(text: str, why: str) -> None:
     with pytest.raises(RuleError, match=why):
-        compile_predicate(text, COLUMNS)
+        compiled(text)
 
 
 def test_a_misfit_makes_only_the_rows_undecided_whose_columns_the_rule_reads() -> None:
     rule = PlatformRule(query="q", every="some_column = 'x'", empty="error", confidence="documented")
-    compiled = compile_rule(rule, COLUMNS)
-    database = sqlite3.connect(":memory:")
-    database.execute("CREATE TABLE r (n, d, t, some_column, _misfit)")
-    rows: list[tuple[Any, ...]] = [("x", None), ("x", '{"n":"abc"}'), (None, '{"some_column":"abc"}'), (None, None)]
-    database.executemany("INSERT INTO r (some_column, _misfit) VALUES (?, ?)", rows)
-    found = database.execute(f"SELECT {compiled.undecided}, {compiled.holds} FROM r").fetchall()
-    database.close()
+    judged = compile_rule(rule, COLUMNS, LISTS, DAY)
+    rows = [("x", None), ("x", '{"n":"abc"}'), (None, '{"some_column":"abc"}'), (None, None)]
+    found = on_sqlite(f"{judged.undecided}, {judged.holds}", *((None, None, None, *row) for row in rows))
     assert found == [(0, 1), (0, 1), (1, 0), (0, 0)]
+
+
+def test_a_misfit_in_the_applicability_makes_a_row_undecided_too() -> None:
+    rule = PlatformRule(query="q", every="t = 'x'", applies_when="n = 1", empty="error", confidence="documented")
+    judged = compile_rule(rule, COLUMNS, LISTS, DAY)
+    assert judged.deciding == {"t"}
+    assert judged.read == {"t", "n"}
+    found = on_sqlite(
+        f"{judged.undecided}, {judged.applies}", (1, None, "x", "", None), (None, None, "x", "", '{"n":"a"}')
+    )
+    assert found == [(0, 1), (1, 0)]
+
+
+def test_the_day_stands_in_the_sql() -> None:
+    assert compiled("n < day_end() - 86400").sql == '(r."n" < 1795561200)'.replace(
+        "1795561200", str(1795561200 - 86400)
+    )
+    assert compiled("t < day()").sql == "(r.\"t\" < '2026-11-24')"
+
+
+def test_the_lists_that_a_rule_names() -> None:
+    rule = PlatformRule(
+        query="q", every="in_list('a', t) AND NOT IN_LIST('b', t)", undecided="list_value('c', 'x', t) = 'y'",
+        applies_when="nonsense(", empty="error", confidence="draft",
+    )  # fmt: skip
+    assert lists_named(rule) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(
@@ -103,11 +208,14 @@ def test_a_misfit_makes_only_the_rows_undecided_whose_columns_the_rule_reads() -
         ((2, 1, 0, 1), "any", "error", ("pass", None)),
         ((2, 0, 1, 1), "any", "error", ("error", "undecided")),
         ((2, 0, 2, 0), "any", "error", ("fail", "no_row_matches")),
+        ((2, 0, 2, 0, 2), "every", "error", ("not_applicable", "condition")),
+        ((2, 0, 2, 0, 1), "every", "error", ("fail", "rows_break_rule")),
+        ((2, 0, 1, 1, 1), "every", "error", ("error", "undecided")),
+        ((2, 0, 0, 2, 0), "none", "error", ("error", "undecided")),
+        ((0, 0, 0, 0, 0), "every", "fail", ("fail", "empty")),
     ],
 )
-def test_judging_rows(
-    counts: tuple[int, int, int, int], quantifier: str, empty: str, verdict: tuple[str, str | None]
-) -> None:
+def test_judging_rows(counts: tuple[int, ...], quantifier: str, empty: str, verdict: tuple[str, str | None]) -> None:
     assert judge_rows(Counts(*counts), quantifier, empty) == verdict
 
 
