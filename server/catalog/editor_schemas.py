@@ -9,6 +9,7 @@ from server.catalog.controls import Cases, Control
 from server.catalog.files import read_text
 from server.catalog.fleet import Fleet
 from server.catalog.frameworks import Framework
+from server.catalog.lists import ListFile
 from server.catalog.minimise import MinimiseFile
 from server.catalog.packs import Pack
 from server.catalog.problems import Problem
@@ -20,6 +21,7 @@ MODELS: dict[str, type[Strict]] = {
     "control": Control,
     "fleet": Fleet,
     "framework": Framework,
+    "list": ListFile,
     "minimise": MinimiseFile,
     "pack": Pack,
 }

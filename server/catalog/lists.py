@@ -72,9 +72,13 @@ class ListFile(Strict):
 
     title: Text
     as_of: Text
+    """The day on which somebody last looked through the list, in quotes."""
     columns: Annotated[dict[str, Literal["text", "bigint", "double"]], Field(min_length=1)]
+    """The names of the columns in order, and their types."""
     key: Annotated[list[Text], Field(min_length=1)]
+    """The first columns, which together name an entry."""
     entries: Annotated[list[Any], Field(max_length=MOST_ENTRIES)]
+    """A list of values for each entry, one per column; null only outside the key."""
     note: str = ""
 
     @field_validator("as_of", mode="before")
