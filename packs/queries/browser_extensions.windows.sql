@@ -2,7 +2,7 @@
 -- is left out. Firefox's own parts are left out, too; enabled is 0 only where the browser says so.
 -- key: browser, identifier
 -- cost: 300ms
--- columns: family text, browser text, identifier text, enabled bigint, from_store text
+-- columns: family text, browser text, identifier text, name text, version text, enabled bigint, from_store text
 SELECT DISTINCT 'chromium' AS family, c.browser_type AS browser, c.identifier, c.name, c.version,
   c.state <> '0' AS enabled, c.from_webstore AS from_store
 FROM users u CROSS JOIN chrome_extensions c USING (uid)

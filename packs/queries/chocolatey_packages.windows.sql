@@ -1,0 +1,3 @@
+-- Packages of Chocolatey.
+SELECT name, version
+FROM chocolatey_packages;

@@ -1,0 +1,3 @@
+-- Packages and applications of Homebrew.
+SELECT name, version, type
+FROM homebrew_packages;

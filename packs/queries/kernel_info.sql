@@ -1,0 +1,3 @@
+-- The kernel that runs.
+SELECT version
+FROM kernel_info;
