@@ -5,7 +5,8 @@
 -- columns: manager text, version text
 SELECT DISTINCT 'dpkg' AS manager, name, substr(version, instr(version, ':') + 1) AS version
 FROM deb_packages
-WHERE status LIKE '% installed' AND name NOT LIKE 'lib%' AND name NOT LIKE 'python3-%' AND name NOT LIKE 'gir1.2-%'
+WHERE EXISTS (SELECT 1 FROM file WHERE path = '/var/lib/dpkg/status' AND size > 0)
+  AND status LIKE '% installed' AND name NOT LIKE 'lib%' AND name NOT LIKE 'python3-%' AND name NOT LIKE 'gir1.2-%'
   AND name NOT LIKE 'fonts-%' AND name NOT LIKE 'language-pack-%' AND name NOT LIKE '%-dev' AND name NOT LIKE '%-doc'
   AND name NOT LIKE '%-data' AND name NOT LIKE '%-common' AND name NOT LIKE '%-l10n%' AND name NOT LIKE '%-locale%'
 UNION ALL
