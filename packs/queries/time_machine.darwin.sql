@@ -4,6 +4,6 @@
 WITH destination AS MATERIALIZED (SELECT destination_id, encryption FROM time_machine_destinations)
 SELECT
   (SELECT COUNT(*) FROM destination) AS destinations,
-  (SELECT COUNT(*) FROM destination WHERE encryption = 'Encrypted') AS encrypted,
+  (SELECT COUNT(*) FROM destination WHERE encryption IN ('Encrypted', 'FileVault')) AS encrypted,
   (SELECT COUNT(*) FROM destination WHERE encryption = 'NotEncrypted') AS not_encrypted,
   (SELECT MAX(CAST(backup_date AS INTEGER)) / 604800 * 604800 FROM time_machine_backups) AS newest_backup_week;
