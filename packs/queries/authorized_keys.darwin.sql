@@ -1,6 +1,6 @@
--- Keys that may log in by SSH, by account. fingerprint is the SHA-256, in hex, of the key's base64 text as it stands
--- in the file; neither the key nor its comment is collected. Always one row: without a key it has no fingerprint.
--- reads_all is 1 where osquery runs as root, who alone sees everybody's.
+-- Keys that may log in by SSH, by account. fingerprint is the SHA-256, in hex, of the key's base64 text as it
+-- stands in the file; neither the key nor its comment is collected. Always one row: without a key it has no
+-- fingerprint. reads_all is 1 where osquery runs as root, who alone sees everybody's.
 -- columns: account text, fingerprint text, algorithm text, key_file text
 -- key: account, fingerprint
 -- cost: 50ms

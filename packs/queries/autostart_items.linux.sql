@@ -1,6 +1,6 @@
 -- What starts by itself beside what the distribution's packages bring as units: enabled systemd units that lie in
--- /etc, files of cron with the programs they start (their first words alone: command lines carry passwords), scripts in
--- init.d and desktop autostart entries. Always one row; units_listed is 0 where systemd cannot be asked.
+-- /etc, files of cron with the programs they start (their first words alone: command lines carry passwords),
+-- scripts in init.d and desktop autostart entries. Always one row; units_listed is 0 where systemd cannot be asked.
 -- columns: kind text, item text, path text
 -- key: kind, item, path
 -- cost: 500ms

@@ -1,14 +1,16 @@
--- What a Linux firewall shows of itself. Always one row: ufw's switch (empty where it cannot be read), the
--- states of the units that load rules (empty where there is no such unit), the policy of the old kernel tables'
--- INPUT chain, and units_listed, which is 0 where systemd cannot be asked.
--- columns: ufw_enabled text, ufw_state text, firewalld_state text, nftables_state text, input_policy text
+-- What a Linux firewall shows of itself. Always one row: ufw's switch and what it does with what comes in (empty
+-- where they cannot be read), the states of the units that load rules (empty where there is no such unit), the
+-- policy of the INPUT chain in the kernel's older tables, and units_listed, which is 0 where systemd cannot be asked.
+-- columns: ufw_enabled text, ufw_input text, ufw_state text, firewalld_state text, nftables_state text
 -- cost: 600ms
 WITH units AS (SELECT id, active_state FROM systemd_units WHERE id IN (
   'ufw.service', 'firewalld.service', 'nftables.service', 'dbus.service', 'systemd-journald.service'))
 SELECT
   (SELECT lower(MAX(value)) FROM augeas WHERE path = '/etc/ufw/ufw.conf' AND label = 'ENABLED') AS ufw_enabled,
+  (SELECT lower(MAX(replace(value, '"', ''))) FROM augeas
+    WHERE path = '/etc/default/ufw' AND label = 'DEFAULT_INPUT_POLICY') AS ufw_input,
   (SELECT active_state FROM units WHERE id = 'ufw.service') AS ufw_state,
   (SELECT active_state FROM units WHERE id = 'firewalld.service') AS firewalld_state,
   (SELECT active_state FROM units WHERE id = 'nftables.service') AS nftables_state,
-  (SELECT MAX(policy) FROM iptables WHERE filter_name = 'filter' AND chain = 'INPUT') AS input_policy,
+  CAST((SELECT MAX(policy) FROM iptables WHERE filter_name = 'filter' AND chain = 'INPUT') AS TEXT) AS input_policy,
   CAST((SELECT COUNT(*) > 0 FROM units) AS INTEGER) AS units_listed;

@@ -1,7 +1,8 @@
--- Password managers found on the device, told by identifiers and not by the names a person sees: bundle identifiers of applications, and
--- extensions of browsers of every account. disabled is 1 for an extension that is switched off (newer browsers
--- no longer say so, and it counts as on). Always one row: without a find it has no product; software_listed is 0
--- where the list of software could not be read. A manager not known here is added to the list of values below.
+-- Password managers found on the device: applications by their bundle identifiers, and extensions
+-- of the browsers of every account by their identifiers. disabled is 1 for an extension that is switched off (Chrome
+-- from 136 on no longer says so, and its extensions count as on). Always one row: without a find it has no product;
+-- software_listed is 0 where the list of software could not be read. A manager not known here is added to the
+-- values below.
 -- columns: product text, kind text, identifier text, software_listed bigint
 -- key: product, kind, identifier
 -- cost: 300ms
@@ -28,19 +29,16 @@ WITH known (kind, identifier, product) AS (
     ('browser', 'eiaeiblijfjekdanodkjadfinkhbfgcd', 'NordPass'),
     ('browser', 'ghmbeldphafepmbegfdlkpapadhbakde', 'Proton Pass'),
     ('browser', 'kmcfomidfpdkfieipokbalgegidffkal', 'Enpass'),
-    ('browser', 'oboonakemofpalcgghocfoadofidjkkk', 'KeePassXC'),
-    ('browser', 'pdffhmdngciaglkoonimfcmckehcpafo', 'KeePassXC'),
     ('firefox', '{d634138d-c276-4fc8-924b-40a0ea21d284}', '1Password'),
     ('firefox', '{446900e4-71c2-419f-a6a7-df9c091e268b}', 'Bitwarden'),
     ('firefox', 'jetpack-extension@dashlane.com', 'Dashlane'),
     ('firefox', 'KeeperFFStoreExtension@KeeperSecurityInc', 'Keeper'),
     ('firefox', 'support@lastpass.com', 'LastPass'), ('firefox', 'nordpassStandalone@nordsecurity.com', 'NordPass'),
-    ('firefox', '78272b6fa58f4a1abaac99321d503a20@proton.me', 'Proton Pass'),
-    ('firefox', 'keepassxc-browser@keepassxc.org', 'KeePassXC')
+    ('firefox', '78272b6fa58f4a1abaac99321d503a20@proton.me', 'Proton Pass')
 ), found AS (
   SELECT 'app' AS kind, bundle_identifier AS identifier, 0 AS disabled FROM apps
   UNION ALL
-  SELECT 'browser', c.identifier, c.state = '0'
+  SELECT 'browser', c.identifier, coalesce(c.state, '') = '0'
     FROM users u CROSS JOIN chrome_extensions c USING (uid) WHERE c.referenced = 1
   UNION ALL
   SELECT 'firefox', f.identifier, f.disabled = 1 OR f.active = 0

@@ -8,8 +8,8 @@ WITH stacks AS (
     AND (instr(path, '/common-') > 0 OR instr(path, '/system-auth') > 0 OR instr(path, '/password-auth') > 0)
     AND instr(path, '-session') = 0)
 SELECT CAST(COUNT(*) > 0 AS INTEGER) AS stacks_read,
-  COUNT(CASE WHEN label = 'module' AND value IN ('pam_pwquality.so', 'pam_cracklib.so', 'pam_passwdqc.so') THEN 1 END)
-    AS quality,
+  COUNT(CASE WHEN label = 'module' AND value IN ('pam_pwquality.so', 'pam_cracklib.so', 'pam_passwdqc.so')
+    THEN 1 END) AS quality,
   CAST(MIN(CASE WHEN label = 'argument' AND value LIKE 'minlen=%' THEN CAST(substr(value, 8) AS INTEGER) END)
     AS INTEGER) AS min_length,
   COUNT(CASE WHEN label = 'module' AND value IN ('pam_faillock.so', 'pam_tally2.so') THEN 1 END) AS lockout,

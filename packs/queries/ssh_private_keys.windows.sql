@@ -1,6 +1,6 @@
 -- Private keys in the .ssh folder of every account, and whether a passphrase protects them: the files' names, not
--- what is in them. Always one row: without a key it has no path. reads_all is 1 where osquery runs as LocalSystem, who
--- alone sees everybody's.
+-- what is in them. Always one row: without a key it has no path. reads_all is 1 where osquery runs as LocalSystem,
+-- who alone sees everybody's.
 -- columns: account text, path text, encrypted bigint, key_type text
 -- key: account, path
 -- cost: 50ms

@@ -14,13 +14,15 @@ SELECT
       AND id IN ('ssh.service', 'sshd.service', 'ssh.socket', 'sshd.socket')) THEN 1
     WHEN EXISTS (SELECT 1 FROM processes WHERE pid = 1) THEN 0 END AS INTEGER) AS sshd_on,
   CAST(COUNT(*) > 0 AS INTEGER) AS settings_read,
-  COUNT(CASE WHEN NOT conditional AND setting = 'passwordauthentication' AND said = 'no' THEN 1 END) AS passwords_no,
+  COUNT(CASE WHEN NOT conditional AND setting = 'passwordauthentication' AND said = 'no' THEN 1 END)
+    AS passwords_no,
   COUNT(CASE WHEN NOT conditional AND setting = 'passwordauthentication' AND said <> 'no' THEN 1 END)
     AS passwords_other,
   COUNT(CASE WHEN NOT conditional AND said = 'no'
     AND setting IN ('kbdinteractiveauthentication', 'challengeresponseauthentication') THEN 1 END) AS keyboard_no,
   COUNT(CASE WHEN NOT conditional AND said <> 'no'
-    AND setting IN ('kbdinteractiveauthentication', 'challengeresponseauthentication') THEN 1 END) AS keyboard_other,
+    AND setting IN ('kbdinteractiveauthentication', 'challengeresponseauthentication') THEN 1 END)
+    AS keyboard_other,
   COUNT(CASE WHEN NOT conditional AND setting = 'permitrootlogin' AND said = 'yes' THEN 1 END) AS root_yes,
   COUNT(CASE WHEN NOT conditional AND setting = 'permitrootlogin' AND said <> 'yes' THEN 1 END) AS root_other,
   COUNT(CASE WHEN conditional AND said = 'yes' AND setting IN ('passwordauthentication',

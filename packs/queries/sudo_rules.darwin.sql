@@ -5,5 +5,6 @@
 -- key: source, header, rule
 SELECT CAST((SELECT COUNT(*) FROM file WHERE path = '/etc/sudoers') AS INTEGER) AS configured,
   s.source, s.header, replace(s.rule_details, 'PASSWD:', 'PASSWD ') AS rule,
-  CAST(s.rule_details LIKE '%NOPASSWD%' OR (s.header LIKE 'Defaults%' AND s.rule_details LIKE '%!authenticate%') AS INTEGER) AS silent
+  CAST(s.rule_details LIKE '%NOPASSWD%'
+    OR (s.header LIKE 'Defaults%' AND s.rule_details LIKE '%!authenticate%') AS INTEGER) AS silent
 FROM osquery_info i LEFT JOIN sudoers s ON 1;
