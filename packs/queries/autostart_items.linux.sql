@@ -4,8 +4,10 @@
 -- columns: kind text, item text, path text
 -- key: kind, item, path
 -- cost: 500ms
-WITH items AS (
-  SELECT 'systemd' AS kind, id AS item, fragment_path AS path FROM systemd_units
+WITH units AS MATERIALIZED (
+  SELECT id, fragment_path, unit_file_state FROM systemd_units
+), items AS (
+  SELECT 'systemd' AS kind, id AS item, fragment_path AS path FROM units
     WHERE unit_file_state = 'enabled' AND fragment_path LIKE '/etc/systemd/%'
   UNION
   SELECT 'cron', path, split(command, ' ', CASE WHEN path LIKE '/var/spool/%' THEN 0 ELSE 1 END) FROM crontab
@@ -14,5 +16,5 @@ WITH items AS (
   SELECT CASE WHEN source = '/etc/init.d/' THEN 'init' ELSE 'desktop' END, coalesce(nullif(name, ''), path),
     split(path, ' ', 0) FROM startup_items WHERE type = 'Startup Item'
 )
-SELECT x.kind, x.item, x.path, CAST((SELECT COUNT(*) > 0 FROM systemd_units) AS INTEGER) AS units_listed
+SELECT x.kind, x.item, x.path, CAST((SELECT COUNT(*) > 0 FROM units) AS INTEGER) AS units_listed
 FROM osquery_info i LEFT JOIN items x ON 1;

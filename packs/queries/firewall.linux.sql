@@ -3,14 +3,14 @@
 -- policy of the INPUT chain in the kernel's older tables, and units_listed, which is 0 where systemd cannot be asked.
 -- columns: ufw_enabled text, ufw_input text, ufw_state text, firewalld_state text, nftables_state text
 -- cost: 600ms
-WITH units AS (SELECT id, active_state FROM systemd_units WHERE id IN (
-  'ufw.service', 'firewalld.service', 'nftables.service', 'dbus.service', 'systemd-journald.service'))
 SELECT
   (SELECT lower(MAX(value)) FROM augeas WHERE path = '/etc/ufw/ufw.conf' AND label = 'ENABLED') AS ufw_enabled,
   (SELECT lower(MAX(replace(value, '"', ''))) FROM augeas
     WHERE path = '/etc/default/ufw' AND label = 'DEFAULT_INPUT_POLICY') AS ufw_input,
-  (SELECT active_state FROM units WHERE id = 'ufw.service') AS ufw_state,
-  (SELECT active_state FROM units WHERE id = 'firewalld.service') AS firewalld_state,
-  (SELECT active_state FROM units WHERE id = 'nftables.service') AS nftables_state,
+  MAX(CASE WHEN id = 'ufw.service' THEN active_state END) AS ufw_state,
+  MAX(CASE WHEN id = 'firewalld.service' THEN active_state END) AS firewalld_state,
+  MAX(CASE WHEN id = 'nftables.service' THEN active_state END) AS nftables_state,
   CAST((SELECT MAX(policy) FROM iptables WHERE filter_name = 'filter' AND chain = 'INPUT') AS TEXT) AS input_policy,
-  CAST((SELECT COUNT(*) > 0 FROM units) AS INTEGER) AS units_listed;
+  CAST(COUNT(*) > 0 AS INTEGER) AS units_listed
+FROM systemd_units
+WHERE id IN ('ufw.service', 'firewalld.service', 'nftables.service', 'dbus.service', 'systemd-journald.service');
