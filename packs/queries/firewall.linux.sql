@@ -1,0 +1,16 @@
+-- What a Linux firewall shows of itself. Always one row: ufw's switch and what it does with what comes in (empty
+-- where they cannot be read), the states of the units that load rules (empty where there is no such unit), the
+-- policy of the INPUT chain in the kernel's older tables, and units_listed, which is 0 where systemd cannot be asked.
+-- columns: ufw_enabled text, ufw_input text, ufw_state text, firewalld_state text, nftables_state text
+-- cost: 600ms
+SELECT
+  (SELECT lower(MAX(value)) FROM augeas WHERE path = '/etc/ufw/ufw.conf' AND label = 'ENABLED') AS ufw_enabled,
+  (SELECT lower(MAX(replace(value, '"', ''))) FROM augeas
+    WHERE path = '/etc/default/ufw' AND label = 'DEFAULT_INPUT_POLICY') AS ufw_input,
+  MAX(CASE WHEN id = 'ufw.service' THEN active_state END) AS ufw_state,
+  MAX(CASE WHEN id = 'firewalld.service' THEN active_state END) AS firewalld_state,
+  MAX(CASE WHEN id = 'nftables.service' THEN active_state END) AS nftables_state,
+  CAST((SELECT MAX(policy) FROM iptables WHERE filter_name = 'filter' AND chain = 'INPUT') AS TEXT) AS input_policy,
+  CAST(COUNT(*) > 0 AS INTEGER) AS units_listed
+FROM systemd_units
+WHERE id IN ('ufw.service', 'firewalld.service', 'nftables.service', 'dbus.service', 'systemd-journald.service');

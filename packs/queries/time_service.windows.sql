@@ -1,0 +1,12 @@
+-- How Windows keeps its clock. Always one row: how its time service starts (it is started on demand where no
+-- domain is joined, so that it runs now says little), and with whom it is set to synchronise: NTP, NT5DS (the
+-- domain), AllSync, or NoSync. A policy goes before the setting.
+-- columns: start_type text, sync_type text
+-- cost: 100ms
+SELECT
+  (SELECT start_type FROM services WHERE lower(name) = 'w32time') AS start_type,
+  coalesce(
+    (SELECT data FROM registry WHERE path =
+      'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\W32Time\Parameters\Type'),
+    (SELECT data FROM registry WHERE path =
+      'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\W32Time\Parameters\Type')) AS sync_type;
