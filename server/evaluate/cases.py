@@ -40,7 +40,7 @@ _ANSWERS, _JUDGES = time(12), time(13)
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What a case came to. ``evidence`` are positions of its rows; ``rejected`` is why its rows were not stored."""
+    """What a case came to. ``evidence`` are positions of its rows; ``problem`` is why they could not be judged."""
 
     control: str
     case: Case
@@ -49,12 +49,12 @@ class CaseResult:
     status: str
     reason: str | None
     evidence: list[int] = field(default_factory=list)
-    rejected: str = ""
+    problem: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether it came to what the case says."""
-        right = (self.status, self.reason) == (self.case.status, self.case.reason) and not self.rejected
+        right = (self.status, self.reason) == (self.case.status, self.case.reason) and not self.problem
         return right and self.case.evidence in (None, self.evidence)
 
 
@@ -131,20 +131,24 @@ async def _run_world(
     await store.ship()
     devices = await _devices(store, name, planned)
     bodies = [_body(view, one) for one in planned]
-    rejected: list[str] = []
+    problems: list[str] = []
     for start in range(0, len(planned), TOGETHER):
         part = slice(start, start + TOGETHER)
         done = await asyncio.gather(*map(store.ingest, devices[part], bodies[part]))
-        rejected += ["; ".join(line.reason for line in one.rejected) for one in done]
+        problems += ["; ".join(f"a row was not stored: {line.reason}" for line in one.rejected) for one in done]
     await evaluate(store, day, day)
     verdicts = await _verdicts(store, day)
     tables = await store.read(store.tables)
-    for one, device, body, why in zip(planned, devices, bodies, rejected, strict=True):
+    for one, device, body, why in zip(planned, devices, bodies, problems, strict=True):
         control = one.loaded.control_id
         status, reason = verdicts.get((device.device_no, control), ("no verdict", None))
         table = tables[one.loaded.control.platforms[one.case.platform].query]
-        rows = await _evidence(store, device, view.controls[control], table, status, day)
-        positions = _positions(rows, _sent(view, body, device, table))
+        positions: list[int] = []
+        try:
+            rows = await _evidence(store, device, view.controls[control], table, status, day)
+            positions = _positions(rows, _sent(view, body, device, table))
+        except RuleError as error:
+            why = f"the rule is broken: {error}"
         yield CaseResult(control, one.case, one.loaded.cases_file, one.line, status, reason, positions, why)
 
 
@@ -203,14 +207,11 @@ async def _verdicts(store: Store, day: date) -> dict[tuple[int, str], tuple[str,
 async def _evidence(
     store: Store, device: Device, loaded: LoadedControl, table: QueryTable, status: str, day: date
 ) -> list[tuple[Any, ...]]:
-    """The rows that decide, as an auditor would be given them."""
+    """The rows that decide, as an auditor would be given them. Raises ``RuleError``."""
     rule = loaded.control.platforms[device.platform]  # type: ignore[index]
     bounds = day_of(day, "UTC")
-    try:
-        kinds = {column.sql_name: column.kind for column in table.columns}
-        compiled = compile_rule(rule, kinds, store.catalog.lists, bounds)
-    except RuleError:
-        return []  # the verdict says so
+    kinds = {column.sql_name: column.kind for column in table.columns}
+    compiled = compile_rule(rule, kinds, store.catalog.lists, bounds)
     parameters = (device.device_no, bounds.ends_at, bounds.ends_at)
     return await store.read(lambda tx: tx.rows(evidence(table, compiled, status), parameters))
 
