@@ -87,6 +87,8 @@ class Case(Strict):
     """Every column of the query, every value a text, "" for null."""
     day: Day = CASE_DAY
     """The day that is judged; the rows are sent at its noon, UTC."""
+    lists: dict[str, list[Annotated[list[str], Field(min_length=1)]]] = Field(default_factory=dict)
+    """Entries of the lists that Muster fills, as of that day; those that are not given are empty."""
     status: Literal["pass", "fail", "error", "not_applicable"]
     reason: Text | None = None
     evidence: list[Position] | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from server.catalog.lists import BUILT_IN
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.yaml_files import place_of
 
@@ -80,3 +81,10 @@ def _of_control(catalog: Catalog, loaded: LoadedControl) -> Iterator[Problem]:
     for case, line in zip(loaded.cases, loaded.case_lines, strict=True):
         if case.platform not in loaded.control.platforms:
             yield Problem(loaded.cases_file, line, f"{loaded.control_id} has no rule for {case.platform}")
+        for name, entries in case.lists.items():
+            known = BUILT_IN.get(name)
+            if known is None:
+                hint = did_you_mean(name, BUILT_IN)
+                yield Problem(loaded.cases_file, line, f"Muster fills no list {name!r}", hint)
+            elif any(len(entry) > len(known.columns) for entry in entries):
+                yield Problem(loaded.cases_file, line, f"an entry of {name} is: {', '.join(known.columns)}")

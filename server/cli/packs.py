@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from server.cli.packs_cases import test
 from server.cli.packs_check import check
 from server.cli.packs_exchange import export, import_
 from server.cli.packs_folder import init, schemas
 from server.cli.packs_list import list_packs
-from server.cli.packs_test import test
 
 
 @click.group()

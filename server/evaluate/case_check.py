@@ -71,6 +71,9 @@ def _missing(
         ("a failure", any(case.status == "fail" for case in own), ""),
         ("an empty answer", any(not case.rows and case.platform in empty for case in shared), "rows: []"),
     ]
+    if rule.applies_when:
+        there = any(case.reason == "condition" for case in shared)
+        wanted.append(("a device that it does not apply to", there, "one for which applies_when: is true of no row"))
     if rule.undecided:
         there = any(one and not other for one, other in zip(undecided, malformed, strict=True))
         wanted.append(("a row that cannot be judged", there, "one for which undecided: is true"))

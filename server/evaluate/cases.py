@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from itertools import groupby
@@ -12,6 +12,7 @@ from typing import Any
 
 from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.controls import Case
+from server.catalog.lists import BUILT_IN, ReferenceList
 from server.catalog.packs import Pack
 from server.evaluate.days import day_of
 from server.evaluate.judge import evaluate
@@ -39,7 +40,7 @@ _ANSWERS, _JUDGES = time(12), time(13)
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What a case came to. ``evidence`` are positions of its rows; ``rejected`` is why its rows were not stored."""
+    """What a case came to. ``evidence`` are positions of its rows; ``problem`` is why they could not be judged."""
 
     control: str
     case: Case
@@ -48,12 +49,12 @@ class CaseResult:
     status: str
     reason: str | None
     evidence: list[int] = field(default_factory=list)
-    rejected: str = ""
+    problem: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether it came to what the case says."""
-        right = (self.status, self.reason) == (self.case.status, self.case.reason) and not self.rejected
+        right = (self.status, self.reason) == (self.case.status, self.case.reason) and not self.problem
         return right and self.case.evidence in (None, self.evidence)
 
 
@@ -65,16 +66,21 @@ class _Planned:
     case: Case
     line: int
 
+    @property
+    def world(self) -> tuple[date, str]:
+        """What cases that are judged together have in common: the day, and what Muster knows of people and devices."""
+        return self.case.day, json.dumps(self.case.lists, sort_keys=True)
+
 
 async def run_cases(driver: Driver, catalog: Catalog, controls: Iterable[str] | None = None) -> list[CaseResult]:
     """Run the cases of these controls, or of all, on an empty, migrated database. Draft rules are judged too."""
     chosen = [catalog.controls[control] for control in sorted(controls if controls is not None else catalog.controls)]
     planned = [_Planned(loaded, case, line) for loaded in chosen for case, line in _cases(loaded)]
     results: dict[int, CaseResult] = {}
-    ordered = sorted(enumerate(planned), key=lambda pair: pair[1].case.day)
-    for day, group in groupby(ordered, key=lambda pair: pair[1].case.day):
+    ordered = sorted(enumerate(planned), key=lambda pair: pair[1].world)
+    for _, group in groupby(ordered, key=lambda pair: pair[1].world):
         numbers, cases = zip(*group, strict=True)
-        found = [result async for result in _run_day(driver, catalog, day, cases)]
+        found = [result async for result in _run_world(driver, catalog, str(numbers[0]), cases)]
         results |= dict(zip(numbers, found, strict=True))
     return [results[number] for number in range(len(planned))]
 
@@ -83,14 +89,27 @@ def _cases(loaded: LoadedControl) -> Iterable[tuple[Case, int]]:
     return zip(loaded.cases, loaded.case_lines, strict=True)
 
 
-def as_judged(catalog: Catalog, controls: Iterable[str]) -> Catalog:
+def as_judged(catalog: Catalog, controls: Iterable[str], lists: Mapping[str, Sequence[Sequence[str]]]) -> Catalog:
     """The catalog in which exactly these controls are asked of every device, drafts too, and no rule minimises.
 
-    What is never stored is not stored here either.
+    The built-in lists have the entries in ``lists``. What is never stored is not stored here either.
     """
     judged = {control: _no_draft(catalog.controls[control]) for control in sorted(set(controls))}
     pack = Pack.model_validate({"title": "Cases", "controls": list(judged)})
-    return replace(catalog, controls=judged, packs={"cases": pack}, minimisation=catalog.minimisation.never_only())
+    return replace(
+        catalog,
+        controls=judged,
+        packs={"cases": pack},
+        lists={**catalog.lists, **{name: _filled(name, lists.get(name, ())) for name in BUILT_IN}},
+        minimisation=catalog.minimisation.never_only(),
+    )
+
+
+def _filled(name: str, entries: Sequence[Sequence[str]]) -> ReferenceList:
+    """A built-in list with these entries in place of Muster's own; values that are not given are null."""
+    columns = BUILT_IN[name].columns
+    padded = tuple((*entry, *(None,) * (len(columns) - len(entry))) for entry in entries)
+    return ReferenceList(name, name, "", columns, BUILT_IN[name].key, padded, "", "")
 
 
 def _no_draft(loaded: LoadedControl) -> LoadedControl:
@@ -101,40 +120,46 @@ def _no_draft(loaded: LoadedControl) -> LoadedControl:
     return replace(loaded, control=loaded.control.model_copy(update={"platforms": rules}))
 
 
-async def _run_day(
-    driver: Driver, catalog: Catalog, day: date, planned: Sequence[_Planned]
+async def _run_world(
+    driver: Driver, catalog: Catalog, name: str, planned: Sequence[_Planned]
 ) -> AsyncIterator[CaseResult]:
-    view = as_judged(catalog, (one.loaded.control_id for one in planned))
+    """Run cases of one day with the same lists, on devices of that name."""
+    day = planned[0].case.day
+    view = as_judged(catalog, (one.loaded.control_id for one in planned), planned[0].case.lists)
     judged_at = datetime.combine(day, _JUDGES, UTC).timestamp()
     store = Store(driver, view, max_age_days=_SINCE_1970, clock=lambda: judged_at)
     await store.ship()
-    devices = await _devices(store, day, planned)
+    devices = await _devices(store, name, planned)
     bodies = [_body(view, one) for one in planned]
-    rejected: list[str] = []
+    problems: list[str] = []
     for start in range(0, len(planned), TOGETHER):
         part = slice(start, start + TOGETHER)
         done = await asyncio.gather(*map(store.ingest, devices[part], bodies[part]))
-        rejected += ["; ".join(line.reason for line in one.rejected) for one in done]
+        problems += ["; ".join(f"a row was not stored: {line.reason}" for line in one.rejected) for one in done]
     await evaluate(store, day, day)
     verdicts = await _verdicts(store, day)
     tables = await store.read(store.tables)
-    for one, device, body, why in zip(planned, devices, bodies, rejected, strict=True):
+    for one, device, body, why in zip(planned, devices, bodies, problems, strict=True):
         control = one.loaded.control_id
         status, reason = verdicts.get((device.device_no, control), ("no verdict", None))
         table = tables[one.loaded.control.platforms[one.case.platform].query]
-        rows = await _evidence(store, device, view.controls[control], table, status, day)
-        positions = _positions(rows, _sent(view, body, device, table))
+        positions: list[int] = []
+        try:
+            rows = await _evidence(store, device, view.controls[control], table, status, day)
+            positions = _positions(rows, _sent(view, body, device, table))
+        except RuleError as error:
+            why = f"the rule is broken: {error}"
         yield CaseResult(control, one.case, one.loaded.cases_file, one.line, status, reason, positions, why)
 
 
-async def _devices(store: Store, day: date, planned: Sequence[_Planned]) -> list[Device]:
+async def _devices(store: Store, world: str, planned: Sequence[_Planned]) -> list[Device]:
     async def work(tx: Transaction) -> list[Device]:
         devices = []
         for number, one in enumerate(planned):
-            name = f"{day}-{number}"
+            name = f"case-{world}-{number}"
             facts = DeviceFacts(
-                hostname=f"case-{name}",
-                hardware_uuid=f"case-{name}",
+                hostname=name,
+                hardware_uuid=name,
                 serial="",
                 platform=one.case.platform,
                 os_name="",
@@ -182,14 +207,11 @@ async def _verdicts(store: Store, day: date) -> dict[tuple[int, str], tuple[str,
 async def _evidence(
     store: Store, device: Device, loaded: LoadedControl, table: QueryTable, status: str, day: date
 ) -> list[tuple[Any, ...]]:
-    """The rows that decide, as an auditor would be given them."""
+    """The rows that decide, as an auditor would be given them. Raises ``RuleError``."""
     rule = loaded.control.platforms[device.platform]  # type: ignore[index]
     bounds = day_of(day, "UTC")
-    try:
-        kinds = {column.sql_name: column.kind for column in table.columns}
-        compiled = compile_rule(rule, kinds, store.catalog.lists, bounds)
-    except RuleError:
-        return []  # the verdict says so
+    kinds = {column.sql_name: column.kind for column in table.columns}
+    compiled = compile_rule(rule, kinds, store.catalog.lists, bounds)
     parameters = (device.device_no, bounds.ends_at, bounds.ends_at)
     return await store.read(lambda tx: tx.rows(evidence(table, compiled, status), parameters))
 

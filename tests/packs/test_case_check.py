@@ -109,6 +109,13 @@ def test_a_rule_on_texts_without_undecided_needs_neither(packs: Path) -> None:
     assert problems(packs) == []
 
 
+def test_a_device_that_the_rule_does_not_apply_to(packs: Path) -> None:
+    last = "    undecided: *unreadable\n"
+    replace(packs, f"{FOLDER}/control.yaml", last, f"{last}    applies_when: username <> 'nobody'\n")
+    hint = "one for which applies_when: is true of no row"
+    assert f"1: no case of a device that it does not apply to for darwin\n    {hint}" in problems(packs)
+
+
 def test_drafts_need_them_too(packs: Path) -> None:
     replace(packs, f"{FOLDER}/control.yaml", "confidence: observed", "confidence: draft")
     keep(packs, lambda case: (case["platform"], case["status"]) != ("linux", "pass"))

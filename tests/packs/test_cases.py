@@ -121,6 +121,14 @@ def test_a_case_of_a_platform_without_a_rule(packs: Path) -> None:
 FAILING = f"rows: [{ROOT}, {TOOR}], status: fail, reason: rows_match, evidence: [0]"
 
 
+async def test_a_rule_that_is_broken_says_why(packs: Path) -> None:
+    change(packs, "&second_root uid = 0", "&second_root uidd = 0")
+    write(packs, f"rows: [{ROOT}], status: error, reason: rule_broken")
+    (result,) = await results(packs)
+    assert not result.passed
+    assert "the query gives no column 'uidd'" in result.problem
+
+
 def test_what_is_printed_of_a_case_that_fails(packs: Path) -> None:
     write(packs, f"rows: [{ROOT}], status: pass", FAILING)
     done = muster("packs", "test", "--packs", str(packs), "--control", CONTROL, check=False)

@@ -8,10 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server.app import shipped_packs
 from server.catalog.catalog import read_catalog
+from server.catalog.controls import Control
 from server.catalog.files import FILE_BYTES
+from server.catalog.frameworks import Framework
+from server.catalog.packs import Pack
+from server.catalog.problems import Problem
+from server.catalog.yaml_files import Strict, read_model
 
 CASES = "controls/accounts/only-root-has-uid-0/cases.yaml"
 
@@ -119,3 +126,23 @@ def test_an_id_that_is_none(packs: Path, file: str) -> None:
     (packs / file).parent.mkdir(parents=True, exist_ok=True)
     (packs / file).write_text("title: x\n")
     assert f"{file}:1: {'control' if 'control' in file else 'pack'} id " in problems(packs)
+
+
+PIECES = """title why platforms queries controls criteria linux x 7 4.10 ~ on 2026-11-24 1:30 0x1f .inf & * &a *a <<
+! !!int !!set !!binary !!python/name:os.system % @ ` ' " | > - ? : , # [ ] { } --- ...""".split()
+SPACES = [" ", "  ", "\n", "\n  ", "\n    ", ": ", "- ", "\t", "\x00", "é"]
+TEXT = st.lists(st.sampled_from([*PIECES, *SPACES]), max_size=25)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(TEXT.map("".join), TEXT.map(" ".join)), st.sampled_from([Control, Framework, Pack]))
+def test_whatever_stands_in_a_file_is_read_or_is_a_problem(
+    tmp_path_factory: pytest.TempPathFactory, text: str, model: type[Strict]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text)
+    problems: list[Problem] = []
+    found = read_model(path, "any.yaml", model, problems)
+    assert (found is None) == bool(problems)
+    lines = text.count("\n") + 2
+    assert all(problem.file == "any.yaml" and 1 <= problem.line <= lines for problem in problems)

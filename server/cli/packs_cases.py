@@ -83,8 +83,8 @@ def _described(database: str, result: CaseResult) -> list[str]:
         f"    says  {_verdict(case.status, case.reason, expected)}",
         f"    is    {_verdict(result.status, result.reason, result.evidence)}",
     ]
-    if result.rejected:
-        lines.append(f"    its rows were not stored: {result.rejected}")
+    if result.problem:
+        lines.append(f"    {result.problem}")
     for position in sorted({*(expected or ()), *result.evidence}):
         mark = " " if expected is None else _MARKS[position in expected, position in result.evidence]
         row = case.rows[position] if position < len(case.rows) else None
@@ -125,7 +125,7 @@ def _as_json(database: str, results: Sequence[CaseResult], seconds: float) -> di
                 "passed": result.passed,
                 "expected": _told(result.case.status, result.case.reason, result.case.evidence),
                 "got": _told(result.status, result.reason, result.evidence),
-                "rejected": result.rejected or None,
+                "problem": result.problem or None,
             }
             for result in results
         ],
