@@ -65,15 +65,16 @@ def read_assets(path: Path) -> tuple[TableFile, list[Asset]]:
 def _asset(row: FileRow) -> Asset:
     shown = row.text("serial")
     if not shown:
-        row.problem("column serial: empty")
+        row.problem("serial", "empty")
     elif not usable_serial(shown):
         row.problem(
-            f"column serial: {shown!r} is a placeholder that many machines have, no serial",
+            "serial",
+            f"{shown!r} is a placeholder that many machines have, no serial",
             "leave the machine out until its maker's number is known",
         )
     for tag in row.many("tags", ",;"):
         if any(character.isspace() for character in tag):
-            row.problem(f"column tags: {tag[:40]!r} has a space in it", "separate tags by , or ;")
+            row.problem("tags", f"{tag[:40]!r} has a space in it", "separate tags by , or ;")
     return Asset(
         serial=usable_serial(shown),
         shown=shown,

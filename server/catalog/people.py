@@ -61,12 +61,12 @@ def key_digest(blob: str) -> str:
 def _person(row: FileRow, columns: frozenset[str]) -> Person:
     email = row.text("email", 320)
     if not row.text("person"):
-        row.problem("column person: empty", "it is what tells a person from others, in this file and the next")
+        row.problem("person", "empty", "it is what tells a person from others, in this file and the next")
     if email and not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
-        row.problem(f"column email: {email[:60]!r} is no e-mail address")
+        row.problem("email", f"{email[:60]!r} is no e-mail address")
     start, last_day = row.day("start"), row.day("last_day")
     if start and last_day and last_day < start:
-        row.problem(f"column last_day: {last_day} is before start, {start}")
+        row.problem("last_day", f"{last_day} is before start, {start}")
     disabled = {
         column.removeprefix("access_disabled").removeprefix("_"): row.instant(column)
         for column in sorted(columns)
@@ -103,7 +103,7 @@ def _serials(row: FileRow) -> dict[str, str]:
     serials: dict[str, str] = {}
     for serial in row.many("devices", ";"):
         if not usable_serial(serial):
-            row.problem(f"column devices: {serial[:60]!r} is a placeholder that many machines have, no serial")
+            row.problem("devices", f"{serial[:60]!r} is a placeholder that many machines have, no serial")
         serials[usable_serial(serial)[:255]] = serial[:255]
     return serials
 
@@ -121,9 +121,10 @@ def _keys(row: FileRow) -> dict[str, str]:
             keys[key_digest(found["blob"])] = f"SHA256:{fingerprint}"
         elif written.startswith("SHA256:"):
             row.problem(
-                f"column keys: {written[:60]!r} is a fingerprint, which osquery cannot tell of a key on a device",
+                "keys",
+                f"{written[:60]!r} is a fingerprint, which osquery cannot tell of a key on a device",
                 "give the public key: ssh-ed25519 AAAA…",
             )
         else:
-            row.problem(f"column keys: {written[:30]!r} is no public key", "give it as in a file ….pub")
+            row.problem("keys", f"{written[:30]!r} is no public key", "give it as in a file ….pub")
     return keys

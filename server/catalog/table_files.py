@@ -41,15 +41,17 @@ class FileRow:
     values: Mapping[str, str]
     problems: list[Problem] = field(repr=False)
 
-    def problem(self, message: str, hint: str = "") -> None:
-        """Something is wrong with this row."""
-        self.problems.append(Problem(self.file, self.line, message, hint))
+    def problem(self, column: str, message: str, hint: str = "") -> None:
+        """Something is wrong with this row's value of a column, named and counted."""
+        number = [*self.values].index(column) + 1 if column in self.values else 0
+        text = f"column {column}: {message}"
+        self.problems.append(Problem(self.file, self.line, text, hint, column=number))
 
     def text(self, column: str, longest: int = 255) -> str:
         """The text of a column, empty where there is none."""
         value = self.values.get(column, "")
         if len(value) > longest:
-            self.problem(f"column {column}: longer than {longest} characters")
+            self.problem(column, f"longer than {longest} characters")
         return value[:longest]
 
     def many(self, column: str, separators: str) -> list[str]:
@@ -68,7 +70,7 @@ class FileRow:
             pass
         ambiguous = re.fullmatch(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}", value)
         why = "it cannot be told which is the month: " if ambiguous else ""
-        self.problem(f"column {column}: {value[:40]!r} is no day that is certain", f"{why}write YYYY-MM-DD")
+        self.problem(column, f"{value[:40]!r} is no day that is certain", f"{why}write YYYY-MM-DD")
         return None
 
     def instant(self, column: str) -> str | None:
@@ -82,9 +84,7 @@ class FileRow:
                 return told.astimezone(UTC).strftime(FORMAT)
         except (ValueError, OverflowError):
             pass
-        self.problem(
-            f"column {column}: {value[:40]!r} is no instant with its time zone", "write 2026-11-24T17:00:00+01:00"
-        )
+        self.problem(column, f"{value[:40]!r} is no instant with its time zone", "write 2026-11-24T17:00:00+01:00")
         return None
 
     def choice(self, column: str, known: Mapping[str, str]) -> str:
@@ -92,7 +92,7 @@ class FileRow:
         value = self.values.get(column, "")
         spelled = _plain(value)
         if value and spelled not in known:
-            self.problem(f"column {column}: {value[:40]!r} is not known", did_you_mean(spelled, set(known.values())))
+            self.problem(column, f"{value[:40]!r} is not known", did_you_mean(spelled, set(known.values())))
         return known.get(spelled, "")
 
 
@@ -147,13 +147,13 @@ def read_table(path: Path, columns: Columns) -> TableFile:
     return TableFile(shown, hashlib.sha256(raw).hexdigest(), frozenset(names), rows)
 
 
-def unique(rows: Sequence[FileRow], key: Callable[[FileRow], str], what: str) -> None:
+def unique(rows: Sequence[FileRow], key: Callable[[FileRow], str], column: str) -> None:
     """Note a problem for every row that has the key of an earlier one."""
     first: dict[str, int] = {}
     for row in rows:
         found = key(row)
         if found and found in first:
-            row.problem(f"{what} {found!r} is in line {first[found]} already")
+            row.problem(column, f"{found!r} is in line {first[found]} already")
         first.setdefault(found, row.line)
 
 

@@ -76,7 +76,7 @@ def test_an_account_that_is_nobodys_own_counts_only_where_it_is_named(tmp_path: 
         ("name\nx\n", "file.csv:1: column 'person' is missing"),
         ("person,last_dya\n1,\n", "file.csv:1: unknown column 'last_dya'\n    did you mean 'last_day'?"),
         ("person,Person\n1,2\n", "file.csv:1: column 'person' is there twice"),
-        ("person,email\n1,a@b.c\n1,d@e.f\n", "file.csv:3: person '1' is in line 2 already"),
+        ("person,email\n1,a@b.c\n1,d@e.f\n", "file.csv:3: column person: '1' is in line 2 already"),
         ("person,email\n,a@b.c\n", "file.csv:2: column person: empty"),
         ("person,email\n1,nobody\n", "file.csv:2: column email: 'nobody' is no e-mail address"),
         ("person,last_day\n1,01/02/2026\n", "file.csv:2: column last_day: '01/02/2026' is no day that is certain"),
@@ -107,6 +107,9 @@ def test_what_is_wrong_with_a_file_of_people(tmp_path: Path, text: str | bytes, 
 def test_all_problems_of_the_rows_are_told_at_once_and_not_without_end(tmp_path: Path) -> None:
     two = problems_of(tmp_path, "person,email,last_day\n1,x,\n2,a@b.c,soon\n")
     assert [problem.partition(": ")[0] for problem in two] == ["file.csv:2", "file.csv:3"]
+    with pytest.raises(CatalogError) as caught:
+        people(tmp_path, "person,email,last_day\n2,a@b.c,soon\n")
+    assert [(problem.line, problem.column) for problem in caught.value.problems] == [(2, 3)]
     assert len(problems_of(tmp_path, "person,email\n" + "1,x\n" * 1000)) == 50
 
 
@@ -139,7 +142,7 @@ def test_assets_as_registers_write_them(tmp_path: Path) -> None:
     [
         ("serial\nTo be filled by O.E.M.\n", "file.csv:2: column serial: 'To be filled by O.E.M.' is a placeholder"),
         ("serial,owner\n,a\n", "file.csv:2: column serial: empty"),
-        ("serial\nSN-1\n sn-1\n", "file.csv:3: serial 'sn-1' is in line 2 already"),
+        ("serial\nSN-1\n sn-1\n", "file.csv:3: column serial: 'sn-1' is in line 2 already"),
         ("serial,status\nSN-1,retrned\n", "'retrned' is not known\n    did you mean 'returned'?"),
         ("serial,platform\nSN-1,BeOS\n", "'BeOS' is not known\n    known are: darwin, linux, windows"),
         ("serial,tags\nSN-1,two words\n", "column tags: 'two words' has a space in it"),
