@@ -156,35 +156,35 @@ async def _bring_devices(
 ) -> None:
     """Bring the devices to what the register says of them, and add those that are expected."""
     devices, at = await _devices(tx), iso(source.now)
-    retired = False
+    today = start_of(date.fromisoformat(source.today))
+    expected: list[tuple[Asset, str]] = []
+    owned, told, scopes, left, back = [], [], [], [], []
     for asset in written:
         device, old = devices.get(asset.serial), known.get(asset.serial)
         scope = start_of(date.fromisoformat(asset.in_scope_from)) if asset.in_scope_from else None
         if device is None:
             if asset.in_scope:
-                await add_expected(tx, asset, scope or start_of(date.fromisoformat(source.today)))
+                expected.append((asset, scope or today))
             continue
-        await tx.run(
-            "UPDATE muster_devices SET owner = ?, tags = ? WHERE device_no = ?",
-            (asset.owner, asset.tags, device.device_no),
-        )
+        number = device.device_no
+        owned.append((asset.owner, asset.tags, number))
         if not device.enrolled:
-            await tx.run(
-                "UPDATE muster_devices SET hostname = ?, platform = ?, serial = ? WHERE device_no = ?",
-                (asset.hostname, asset.platform, asset.shown, device.device_no),
-            )
+            told.append((asset.hostname, asset.platform, asset.shown, number))
         if scope and (not device.enrolled or scope < device.in_scope_from):
-            await tx.run("UPDATE muster_devices SET in_scope_from = ? WHERE device_no = ?", (scope, device.device_no))
+            scopes.append((scope, number))
         used = old is None or old["status"] in IN_USE
         if used and not asset.in_scope:
-            retired = True
-            await tx.run(
-                "UPDATE muster_devices SET retired_at = ? WHERE device_no = ? AND retired_at IS NULL",
-                (at, device.device_no),
-            )
+            left.append((at, number))
         elif asset.in_scope and not used:
-            await tx.run("UPDATE muster_devices SET retired_at = NULL WHERE device_no = ?", (device.device_no,))
-    if retired:
+            back.append((number,))
+    await add_expected(tx, expected)
+    update = "UPDATE muster_devices SET {} WHERE device_no = ?"
+    await tx.many(update.format("owner = ?, tags = ?"), owned)
+    await tx.many(update.format("hostname = ?, platform = ?, serial = ?"), told)
+    await tx.many(update.format("in_scope_from = ?"), scopes)
+    await tx.many(update.format("retired_at = ?") + " AND retired_at IS NULL", left)
+    await tx.many(update.format("retired_at = NULL"), back)
+    if left:
         await keys_changed(tx)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from server.catalog.assets import Asset
@@ -21,6 +21,11 @@ from server.wire.messages import BadLine
 log = logging.getLogger(__name__)
 
 _FACTS = ("hostname", "platform", "os_name", "os_version", "osquery_version")
+
+_COLUMNS = (
+    *("device_no", "device_id", "identity", "hostname", "hardware_uuid", "serial", "platform", "os_name", "os_version"),
+    *("osquery_version", "instance_id", "owner", "tags", "in_scope_from", "enrolled_at", "last_seen_at"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,10 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
         )
     else:
         owned = (asset.owner, asset.tags) if asset else ("", "")
-        device_no = await _add(tx, identity, facts, owned, (at, at, at))
+        device_no = await _next_no(tx)
+        await tx.insert(
+            "muster_devices", _COLUMNS, [(device_no, _new_id(), identity, *_row(facts), *owned, at, at, at)]
+        )
     if warning:
         log.warning("device %s", warning)
         await rejects.keep(tx, device_no, [BadLine(reason=warning, sample="")], now)
@@ -104,18 +112,25 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
     return device_no
 
 
-async def add_expected(tx: Transaction, asset: Asset, in_scope_from: str) -> None:
-    """Add a device for a machine that only the asset register knows: in scope, and silent until it enrols."""
-    facts = DeviceFacts(
-        hostname=asset.hostname,
-        hardware_uuid="",
-        serial=asset.shown,
-        platform=asset.platform,
-        os_name="",
-        os_version="",
-        osquery_version="",
-    )
-    await _add(tx, None, facts, (asset.owner, asset.tags), (in_scope_from, "", ""))
+async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -> None:
+    """Add devices for machines that only the asset register knows, each with the instant its scope begins.
+
+    They are silent until they enrol.
+    """
+    first = await _next_no(tx)
+    rows = []
+    for number, (asset, in_scope_from) in enumerate(expected, first):
+        facts = DeviceFacts(
+            hostname=asset.hostname,
+            hardware_uuid="",
+            serial=asset.shown,
+            platform=asset.platform,
+            os_name="",
+            os_version="",
+            osquery_version="",
+        )
+        rows.append((number, _new_id(), None, *_row(facts), asset.owner, asset.tags, in_scope_from, "", ""))
+    await tx.insert("muster_devices", _COLUMNS, rows)
 
 
 async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
@@ -153,20 +168,13 @@ async def heard(tx: Transaction, told: Iterable[tuple[int, int | None]], now: fl
     )
 
 
-async def _add(
-    tx: Transaction, identity: str | None, facts: DeviceFacts, owned: tuple[str, str], times: tuple[str, str, str]
-) -> int:
-    """Add a device with its owner and tags, since when it is in scope, enrolled and seen; returns its number."""
+async def _next_no(tx: Transaction) -> int:
     top = await tx.row("SELECT COALESCE(MAX(device_no), 0) + 1 FROM muster_devices")
-    device_no = int(top[0]) if top else 1
-    device_id = base64.b32encode(secrets.token_bytes(10)).decode().lower()
-    await tx.run(
-        "INSERT INTO muster_devices (device_no, device_id, identity, hostname, hardware_uuid, serial, platform,"
-        " os_name, os_version, osquery_version, instance_id, owner, tags, in_scope_from, enrolled_at, last_seen_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (device_no, device_id, identity, *_row(facts), *owned, *times),
-    )
-    return device_no
+    return int(top[0]) if top else 1
+
+
+def _new_id() -> str:
+    return base64.b32encode(secrets.token_bytes(10)).decode().lower()
 
 
 def _row(facts: DeviceFacts) -> tuple[str, ...]:
