@@ -15,12 +15,15 @@ from server.catalog.people import Person
 from server.evaluate.days import day_of
 from server.normalize.devices import DeviceFacts
 from server.store import access, assets, erase, people
+from server.store.days import begin_judging, close_judged
 from server.store.driver import StoreError
 from server.store.imports import Changes, Import
 from server.store.store import Store
 from server.worker import Worker
 from tests.contract.test_erasure import MARK, enrolled, facts, files_with, places_of
 from tests.contract.test_judge import DAY, MIDNIGHT, ROOT, TOOR, fleet
+from tests.contract.test_store import send
+from tests.support.server import snapshot_line
 from tests.support.stores import rows
 
 TODAY = "2026-09-15"
@@ -167,6 +170,31 @@ async def test_days_from_the_earliest_changed_last_day_on_are_judged_again(tmp_p
         assert await closed(f.store) == days
         await roster(f.store, replace(ADA, last_day="2001-01-01"), BOB)  # as far back as days are judged at all
         assert await closed(f.store) == []
+
+
+async def test_a_day_that_is_being_judged_meanwhile_is_judged_once_more(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        await f.judge(9)
+        assert await closed(f.store) == ["2026-09-10"]
+        await roster(f.store, LEFT)
+        for mark, told in (("a", replace(LEFT, last_day="2026-09-09")), ("b", LEFT)):
+            await f.store.write(lambda tx, mark=mark: begin_judging(tx, "2026-09-10", mark))  # type: ignore[misc]
+            await roster(f.store, told)
+            await f.store.write(lambda tx, mark=mark: close_judged(tx, "2026-09-10", mark))  # type: ignore[misc]
+            assert await closed(f.store) == []
+        await f.judge(9)
+        assert await closed(f.store) == ["2026-09-10"]
+
+
+@pytest.mark.parametrize("name", ["people", "people_access", "assets", "imports", "import_changes"])
+async def test_queries_of_these_names_get_other_tables(tmp_path: Path, name: str) -> None:
+    async with fleet(tmp_path) as f:
+        device, _ = await enrolled(f.store, "laptop")
+        await send(f.store, device, snapshot_line(name, MIDNIGHT, [{"who": "x"}]))
+        ((table,),) = await rows(f.store, "SELECT table_name FROM muster_queries WHERE query = ?", (name,))
+        assert table != name
+        assert await rows(f.store, f"SELECT who FROM {table}") == [("x",)]
+        assert await rows(f.store, f"SELECT * FROM {name}") == []
 
 
 async def test_of_an_erased_person_nothing_is_left_but_that_there_was_one(tmp_path: Path, database: str) -> None:
