@@ -23,6 +23,7 @@ from server.evaluate.days import day_of, today
 from server.evaluate.judge import GRACE_SECONDS, evaluate, fleet_zone
 from server.evaluate.whole import oldest_whole_day
 from server.normalize.times import DAY, iso, unix
+from server.store.days import CATCH_UP_DAYS
 from server.store.driver import StoreError, Transaction
 from server.store.erase import go_on_erasing
 from server.store.holds import kept_from
@@ -37,8 +38,6 @@ PRESENCE_SECONDS = 15
 PROVISIONAL_SECONDS = 45
 KEEP_SECONDS = 600
 """How often it is looked whether the day's deleting is done and whether an erasure has to be gone on with."""
-CATCH_UP_DAYS = 90
-"""How far back days are judged by themselves: as far as answers are taken by default."""
 
 
 @dataclass(frozen=True, slots=True)

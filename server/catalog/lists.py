@@ -57,13 +57,17 @@ class BuiltInList:
     key: int = 1
     departed: bool = False
     """An entry counts from the day after its ``last_day``."""
+    dated: bool = False
+    """An entry counts from its ``from_day`` on, and no more from its ``to_day`` on."""
 
 
 BUILT_IN: Mapping[str, BuiltInList] = {
     "departed_accounts": BuiltInList("muster_departed_accounts", {"account": TEXT, "last_day": TEXT}, departed=True),
-    "departed_devices": BuiltInList("muster_departed_devices", {"serial": TEXT, "last_day": TEXT}, departed=True),
+    "departed_devices": BuiltInList(
+        "muster_departed_devices", {"serial": TEXT, "last_day": TEXT}, departed=True, dated=True
+    ),
     "departed_keys": BuiltInList("muster_departed_keys", {"fingerprint": TEXT, "last_day": TEXT}, departed=True),
-    "asset_register": BuiltInList("muster_asset_register", {"serial": TEXT, "status": TEXT, "owner": TEXT}),
+    "asset_register": BuiltInList("muster_asset_register", {"serial": TEXT, "status": TEXT, "owner": TEXT}, dated=True),
 }
 
 

@@ -7,6 +7,7 @@ import getpass
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,10 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from server.app import opened_database
+from server.catalog.assets import read_assets
+from server.cli.imports import dry_run_option, file_argument, import_file, import_into, print_import
 from server.cli.options import database_option, json_option, print_json, run
+from server.evaluate.days import day_of
+from server.store import assets as register
 from server.store import erase as erasing
 from server.store import listing
 from server.store.driver import Transaction
+from server.store.imports import Changes, Import
 from server.store.keyring import STALE_SECONDS
 from server.store.migrate import require_current
 
@@ -28,7 +34,7 @@ _SHOWN = ("device_id", "hostname", "platform", "os_name", "os_version", "last_se
 
 @click.group()
 def device() -> None:
-    """Devices: list and show them, let one leave, or erase what is stored of it."""
+    """Devices: list and show them, import those that are expected, let one leave, or erase what is stored of it."""
 
 
 @device.command("list")
@@ -42,8 +48,34 @@ def listed(database: str, as_json: bool) -> None:
         return
     table = Table(*_SHOWN, box=None, header_style="bold")
     for entry in found:
-        table.add_row(*(str(entry[name]) for name in _SHOWN))
+        table.add_row(*(str(entry[name] or "") for name in _SHOWN))
     Console().print(table)
+
+
+@device.command("import")
+@file_argument
+@dry_run_option
+@database_option
+@json_option
+def import_assets(path: Path, dry_run: bool, database: str, as_json: bool) -> None:
+    """Import the asset register from a CSV file, all of it or nothing.
+
+    Columns: serial (needed), hostname, platform, owner (e-mail or person), status (in_use, loan, repair; stock,
+    returned, wiped, disposed, lost, stolen), since (the day of the status), tags, in_scope_from, model. A machine in
+    use that was never seen becomes a device that is judged, and silent, until a machine of its serial enrols. One that
+    is not in use any more is retired. What the file does not name any more stays, and is marked as missing.
+
+    Exit code 3 where something is wrong with the file.
+    """
+    table, assets = import_file(read_assets, path)
+
+    async def work(tx: Transaction, source: Import, zone: str) -> Changes:
+        if dry_run:
+            return (await register.plan_assets(tx, assets, table.columns))[0]
+        return await register.import_assets(tx, source, assets, table.columns, lambda day: day_of(day, zone).starts_at)
+
+    done = run(import_into(database, "assets", table, work, dry=dry_run))
+    print_import(done, table, dry=dry_run, as_json=as_json)
 
 
 @device.command()

@@ -24,6 +24,7 @@ COMMANDS = {
     "secret": "server.cli.credentials",
     "exempt": "server.cli.exemptions",
     "device": "server.cli.device",
+    "roster": "server.cli.roster",
     "hold": "server.cli.hold",
     "simulate": "server.cli.simulate",
 }

@@ -53,12 +53,12 @@ async def show(request: web.Request) -> web.Response:
 async def read_overview(tx: Transaction, asked: str | None, seen_after: str) -> Overview:
     """What the first page shows of a day, the newest where none is asked."""
     counted = await tx.row(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN last_seen_at < ? THEN 1 ELSE 0 END), 0) FROM devices"
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN last_seen_at < ? THEN 1 ELSE 0 END), 0) FROM muster_devices"
         " WHERE retired_at IS NULL",
         (seen_after,),
     )
     silent = await tx.rows(
-        "SELECT device_id, hostname, platform, owner, last_seen_at FROM devices"
+        "SELECT device_id, hostname, platform, owner, last_seen_at FROM muster_devices"
         " WHERE retired_at IS NULL AND last_seen_at < ? ORDER BY last_seen_at, device_id LIMIT ?",
         (seen_after, SILENT_SHOWN),
     )

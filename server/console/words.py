@@ -59,13 +59,17 @@ def short_day(day: str) -> str:
 
 
 def moment(text: str) -> str:
-    """A stored time for people, still in UTC: ``22 Nov 2026, 22:34``."""
+    """A stored time for people, still in UTC: ``22 Nov 2026, 22:34 UTC``; an empty text is never."""
+    if not text:
+        return "never"
     value = datetime.strptime(text, FORMAT).replace(tzinfo=UTC)
-    return f"{value.day} {value:%b %Y, %H:%M}"
+    return f"{value.day} {value:%b %Y, %H:%M} UTC"
 
 
 def ago(text: str, now: float) -> str:
-    """How long ago a stored time was, in its largest unit."""
+    """How long ago a stored time was, in its largest unit; an empty text is never."""
+    if not text:
+        return "never"
     seconds = now - unix(text)
     for name, size in _UNITS:
         if seconds >= size:

@@ -21,6 +21,7 @@ from server.evaluate.verdicts import (
     ERROR,
     EXEMPT,
     FAIL,
+    NO_DATA,
     NOT_APPLICABLE,
     PASS,
     Counts,
@@ -151,7 +152,10 @@ async def _judge_platform(
     platform_rule = loaded.control.platforms.get(platform)  # type: ignore[call-overload]
     if platform_rule is None or platform_rule.confidence == "draft":
         rows = await tx.rows(statements.PLATFORM_DEVICES, (platform, day.starts_at))
-        return {device_no: _not_applicable(scope, day) for device_no, scope in rows}
+        return {
+            device_no: _NEVER_SEEN if never_seen and scope < day.ends_at else _not_applicable(scope, day)
+            for device_no, scope, never_seen in rows
+        }
     table = tables[platform_rule.query]
     query = catalog.queries[platform_rule.query, platform]
     try:
@@ -162,7 +166,7 @@ async def _judge_platform(
         log.error("control %s on %s: %s", loaded.control_id, platform, error)
         broken = Verdict(ERROR, ERROR, 0, "rule_broken")
         rows = await tx.rows(statements.PLATFORM_DEVICES, (platform, day.starts_at))
-        return {number: _not_applicable(scope, day) if scope >= day.ends_at else broken for number, scope in rows}
+        return {number: _not_applicable(scope, day) if scope >= day.ends_at else broken for number, scope, _ in rows}
     counts = {
         device_no: Counts(total, *(count or 0 for count in sums))
         for device_no, total, *sums in await tx.rows(statements.counts_at_end(table, rule), (day.ends_at, day.ends_at))
@@ -184,6 +188,8 @@ async def _judge_platform(
 
 
 _NO_ROWS = Counts(0, 0, 0, 0)
+_NEVER_SEEN = Verdict(NO_DATA, NO_DATA, 0, "never_answered")
+"""Of a machine that never enrolled and whose register does not tell its platform: any control might be for it."""
 
 
 def _not_applicable(scope: str, day: Day) -> Verdict:

@@ -50,7 +50,7 @@ def in_list(node: exp.Anonymous, w: Writing) -> Part:
         raise RuleError(f"{shown(node)}: the key of {known.name} is {_names(keys)}: give 1 to {len(keys)} value(s)")
     pairs = _pairs(node, known, arguments, keys, w)
     values, columns = ", ".join(part.sql for part, _ in pairs), ", ".join(column for _, column in pairs)
-    if not any(part.varies for part, _ in pairs):
+    if not any(part.varies for part, _ in pairs) and known.name not in BUILT_IN:
         raise RuleError(f"{shown(node)} reads no column, so it never decides anything")
     # A row with a null in it may be said not to be in a list, and nothing is in an empty one.
     null = " OR ".join(f"{part.sql} IS NULL" for part, _ in pairs if part.constant is None)
@@ -134,4 +134,6 @@ def _value(value: Value) -> str:
 def _view(found: BuiltInList, day: Day) -> str:
     key = next(iter(found.columns))
     counts = f" AND last_day < {text_literal(day.day)}" if found.departed else ""
+    if found.dated:
+        counts += f" AND from_day <= {text_literal(day.day)} AND to_day > {text_literal(day.day)}"
     return f"SELECT {', '.join(found.columns)} FROM {found.view} WHERE {key} IS NOT NULL{counts}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from server.catalog.controls import PlatformRule
-from server.catalog.lists import ReferenceList
+from server.catalog.lists import BUILT_IN, ReferenceList
 from server.evaluate.days import FIRST_DAY, Day, day_of
 from server.evaluate.functions import call, names_of_lists
 from server.evaluate.language import BOOLEAN, RuleError, Writing, compile_part, parse
@@ -86,7 +86,7 @@ def compile_predicate(text: str, columns: Mapping[str, str], lists: Mapping[str,
         raise RuleError("the condition is nested too deeply") from error
     if part.kind != BOOLEAN:
         raise RuleError(f"{text!r} is a value, not a condition: compare it with something")
-    if not writing.read:
+    if not writing.read and not writing.named.keys() & BUILT_IN.keys():
         raise RuleError(f"{text!r} reads no column, so it never decides anything")
     return Predicate(part.sql, frozenset(writing.read), writing.named)
 

@@ -61,12 +61,12 @@ Gives device_no, in_scope_from, at, status, version and an instant at which it h
 """
 
 PLATFORM_DEVICES = """
-SELECT device_no, in_scope_from FROM muster_devices
+SELECT device_no, in_scope_from, CASE WHEN platform = '' AND enrolled_at = '' THEN 1 ELSE 0 END FROM muster_devices
  WHERE platform = ? AND (retired_at IS NULL OR retired_at >= ?) AND erased_at IS NULL
 """
 """Every device of a platform that had not left before a day; the verdicts of erased ones stay as they are.
 
-Parameters: platform, the day's start."""
+The third column is 1 for one that never enrolled and is of no known platform. Parameters: platform, the day's start."""
 
 
 def counts_within(table: QueryTable, rule: Rule) -> str:

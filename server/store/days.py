@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from datetime import date, timedelta
 
 from server.normalize.times import DAY, iso, unix
 from server.store.driver import Transaction
 
+CATCH_UP_DAYS = 90
+"""How far back days are judged by themselves: as far as answers are taken by default."""
 _JUDGING = "judging "
 
 
@@ -42,3 +45,14 @@ async def reopen(tx: Transaction, news: Set[str], counted_days: int) -> None:
         if any(counts_from <= at < ends_at for at in news):
             await tx.run("UPDATE muster_days SET state = 'open' WHERE day = ? AND state = 'closed'", (day,))
             await tx.run("DELETE FROM muster_meta WHERE key = ?", (_JUDGING + day,))
+
+
+async def reopen_from(tx: Transaction, first: str, today: str) -> None:
+    """Open the closed days from one on, or keep them open, as far back as days are judged by themselves.
+
+    What verdicts rest on has changed for all of them, though no device told anything.
+    """
+    oldest = (date.fromisoformat(today) - timedelta(days=CATCH_UP_DAYS)).isoformat()
+    first = max(first, oldest)
+    await tx.run("UPDATE muster_days SET state = 'open' WHERE day >= ? AND state = 'closed'", (first,))
+    await tx.run("DELETE FROM muster_meta WHERE key >= ? AND key < ?", (_JUDGING + first, f"{_JUDGING}:"))

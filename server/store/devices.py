@@ -5,20 +5,27 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from server.catalog.assets import Asset
 from server.normalize.devices import DeviceFacts
 from server.normalize.machines import UNKNOWN, Machine
 from server.normalize.times import iso
 from server.store import rejects, twins
 from server.store.access import hash_of, new_secret
 from server.store.driver import Transaction
+from server.store.register import registered
 from server.wire.messages import BadLine
 
 log = logging.getLogger(__name__)
 
 _FACTS = ("hostname", "platform", "os_name", "os_version", "osquery_version")
+
+_COLUMNS = (
+    *("device_no", "device_id", "identity", "hostname", "hardware_uuid", "serial", "platform", "os_name", "os_version"),
+    *("osquery_version", "instance_id", "owner", "tags", "in_scope_from", "enrolled_at", "last_seen_at"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +80,18 @@ async def keys_version(tx: Transaction) -> str:
 
 
 async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
-    """The number of the device these facts are of, added if it is new and brought up to date if it is not."""
+    """The number of the device these facts are of, added if it is new and brought up to date if it is not.
+
+    A machine that the asset register named before it was ever seen takes over the device that stood for it.
+    """
     at = iso(now)
     identity, device_no, warning = await twins.whose(tx, facts, now)
+    asset = await registered(tx, facts.serial) if device_no is None else None
+    if asset is not None and asset.device_no is not None:
+        device_no = asset.device_no
+        await tx.run(
+            "UPDATE muster_devices SET identity = ?, enrolled_at = ? WHERE device_no = ?", (identity, at, device_no)
+        )
     if device_no is not None:
         await tx.run(
             "UPDATE muster_devices SET hostname = ?, hardware_uuid = ?, serial = ?, platform = ?, os_name = ?,"
@@ -84,20 +100,37 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
             (*_row(facts), at, device_no),
         )
     else:
-        top = await tx.row("SELECT COALESCE(MAX(device_no), 0) + 1 FROM muster_devices")
-        device_no = int(top[0]) if top else 1
-        device_id = base64.b32encode(secrets.token_bytes(10)).decode().lower()
-        await tx.run(
-            "INSERT INTO muster_devices (device_no, device_id, identity, hostname, hardware_uuid, serial, platform,"
-            " os_name, os_version, osquery_version, instance_id, in_scope_from, enrolled_at, last_seen_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (device_no, device_id, identity, *_row(facts), at, at, at),
+        owned = (asset.owner, asset.tags) if asset else ("", "")
+        device_no = await _next_no(tx)
+        await tx.insert(
+            "muster_devices", _COLUMNS, [(device_no, _new_id(), identity, *_row(facts), *owned, at, at, at)]
         )
     if warning:
         log.warning("device %s", warning)
         await rejects.keep(tx, device_no, [BadLine(reason=warning, sample="")], now)
     await _remember_facts(tx, device_no, facts, at)
     return device_no
+
+
+async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -> None:
+    """Add devices for machines that only the asset register knows, each with the instant its scope begins.
+
+    They are silent until they enrol.
+    """
+    first = await _next_no(tx)
+    rows = []
+    for number, (asset, in_scope_from) in enumerate(expected, first):
+        facts = DeviceFacts(
+            hostname=asset.hostname,
+            hardware_uuid="",
+            serial=asset.shown,
+            platform=asset.platform,
+            os_name="",
+            os_version="",
+            osquery_version="",
+        )
+        rows.append((number, _new_id(), None, *_row(facts), asset.owner, asset.tags, in_scope_from, "", ""))
+    await tx.insert("muster_devices", _COLUMNS, rows)
 
 
 async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
@@ -133,6 +166,15 @@ async def heard(tx: Transaction, told: Iterable[tuple[int, int | None]], now: fl
         " WHERE device_no = ? AND (last_seen_at < ? OR in_scope_from > ?)",
         [(at, at, since, since, number, unless_since, since) for number, since in sorted(earliest.items())],
     )
+
+
+async def _next_no(tx: Transaction) -> int:
+    top = await tx.row("SELECT COALESCE(MAX(device_no), 0) + 1 FROM muster_devices")
+    return int(top[0]) if top else 1
+
+
+def _new_id() -> str:
+    return base64.b32encode(secrets.token_bytes(10)).decode().lower()
 
 
 def _row(facts: DeviceFacts) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from server.normalize.times import iso
+from server.store.assets import forget_asset
 from server.store.deletions import ERASURE, Doomed, Tombstone, delete_of, rows_of
 from server.store.devices import keys_changed
 from server.store.driver import Driver, StoreError, Transaction
@@ -61,7 +62,9 @@ async def begin_erasure(tx: Transaction, device_id: str, erased_by: str, reason:
     at = iso(now)
     await tx.run(
         "INSERT INTO muster_erasures (device_no, device_id, existed_from, existed_to, requested_at, erased_by, reason)"
-        " SELECT device_no, device_id, enrolled_at, last_seen_at, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT)"
+        " SELECT device_no, device_id, CASE WHEN enrolled_at = '' THEN in_scope_from ELSE enrolled_at END,"
+        " CASE WHEN last_seen_at = '' THEN in_scope_from ELSE last_seen_at END,"
+        " CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT)"
         " FROM muster_devices WHERE device_no = ? ON CONFLICT (device_no) DO NOTHING",
         (at, erased_by, reason, device_no),
     )
@@ -131,6 +134,8 @@ async def go_on_erasing(driver: Driver, now: float) -> int:
 
 async def _take_names(tx: Transaction, device_no: int, at: str) -> None:
     """Blank what is personal in the rows that stay, and end the runs of verdicts that went on."""
+    found = await tx.row("SELECT serial FROM muster_devices WHERE device_no = ?", (device_no,))
+    await forget_asset(tx, found[0] if found else "")
     await tx.run(
         "UPDATE muster_devices SET identity = NULL, hostname = ?, hardware_uuid = '', serial = '', os_name = '',"
         " os_version = '', osquery_version = '', instance_id = '', owner = '', tags = '',"

@@ -9,13 +9,13 @@ from server.store.driver import StoreError, Transaction
 
 _DEVICES = """
 SELECT d.*, CASE WHEN e.device_id IS NOT NULL THEN 'erased' WHEN d.retired_at IS NOT NULL THEN 'retired'
-                 ELSE 'active' END AS state
+                 WHEN d.enrolled_at IS NULL THEN 'never seen' ELSE 'active' END AS state
   FROM devices d LEFT JOIN erasures e ON e.device_id = d.device_id
 """
 
 
 async def devices(tx: Transaction) -> list[dict[str, Any]]:
-    """Every device with its ``state``: active, retired or erased."""
+    """Every device with its ``state``: active, never seen, retired or erased."""
     return await _dicts(tx, f"{_DEVICES} ORDER BY d.hostname, d.device_id", ())
 
 

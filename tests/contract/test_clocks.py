@@ -48,7 +48,7 @@ async def told(store: Store) -> dict[str, list[tuple[Any, ...]]]:
     return dump
 
 
-async def firsts(store: Store, query: str = "people") -> list[str]:
+async def firsts(store: Store, query: str = "folks") -> list[str]:
     return [row[0] for row in await rows(store, f"SELECT valid_from FROM {query}_history ORDER BY 1")]
 
 
@@ -153,8 +153,8 @@ async def test_a_device_with_a_right_clock_keeps_nothing(tmp_path: Path) -> None
     async with open_store(tmp_path, clock=Clock()) as store:
         device = await add_device(store, "a")
         await tell(store, device, T0 + 55, 60)
-        await send(store, device, snapshot_line("people", T0 - 5 * DAY, [{"who": "ann"}]))
-        await send(store, device, snapshot_line("people", T0 + 50, [{"who": "bob"}]))
+        await send(store, device, snapshot_line("folks", T0 - 5 * DAY, [{"who": "ann"}]))
+        await send(store, device, snapshot_line("folks", T0 + 50, [{"who": "bob"}]))
         assert await rows(store, "SELECT * FROM clock_stretches") == []
         assert await firsts(store) == [iso(T0 - 5 * DAY), iso(T0 + 50)]
 
@@ -166,10 +166,10 @@ async def test_what_a_wrong_clock_dates_lands_in_its_own_time(tmp_path: Path, ah
         device = await add_device(store, "a")
         await tell(store, device, T0 + ahead, 2 * HOUR)
         status = {"unixTime": T0 - 7 + ahead, "severity": 0, "filename": "f", "line": 1, "message": "m", "version": "5"}
-        await send(store, device, snapshot_line("people", T0 - HOUR + ahead, [{"who": "ann"}]))
-        await send(store, device, snapshot_line("people", T0 + ahead, []))
+        await send(store, device, snapshot_line("folks", T0 - HOUR + ahead, [{"who": "ann"}]))
+        await send(store, device, snapshot_line("folks", T0 + ahead, []))
         await send(store, device, status, log_type="status")
-        assert await rows(store, "SELECT valid_from, valid_to FROM people_history") == [(iso(T0 - HOUR), iso(T0))]
+        assert await rows(store, "SELECT valid_from, valid_to FROM folks_history") == [(iso(T0 - HOUR), iso(T0))]
         assert await rows(store, "SELECT at FROM status_logs") == [(iso(T0 - 7),)]
         assert await rows(store, "SELECT first_at, last_at, ahead, basis FROM clock_stretches") == [
             (iso(T0 - HOUR + ahead), iso(T0 + ahead), ahead, "measured")
@@ -181,14 +181,14 @@ async def test_a_replay_after_any_measurement_changes_nothing(tmp_path: Path) ->
     clock = Clock()
     async with open_store(tmp_path, clock=clock) as store:
         device = await add_device(store, "a")
-        early = [snapshot_line("people", T0 - age, [{"who": "ann"}]) for age in (300, 200, 100)]
+        early = [snapshot_line("folks", T0 - age, [{"who": "ann"}]) for age in (300, 200, 100)]
         await send(store, device, *early)
         await tell(store, device, T0 - 2 * HOUR, 3 * HOUR)
         before = await told(store)
         await send(store, device, *early)
         assert await told(store) == before
-        late = snapshot_line("people", T0 - 2 * HOUR + 50, [{"who": "bob"}])
-        ahead = snapshot_line("people", T0 + 9 * HOUR, [{"who": "eve"}])
+        late = snapshot_line("folks", T0 - 2 * HOUR + 50, [{"who": "bob"}])
+        ahead = snapshot_line("folks", T0 + 9 * HOUR, [{"who": "eve"}])
         clock.now += 60
         await send(store, device, late)
         await send(store, device, ahead)
@@ -209,8 +209,8 @@ async def test_what_a_clock_said_before_its_machine_started_is_taken_as_it_is_an
         await send(
             store,
             device,
-            snapshot_line("people", T0 - 2 * DAY, [{"who": "before"}]),
-            snapshot_line("people", T0 - HOUR - 300, [{"who": "since"}]),
+            snapshot_line("folks", T0 - 2 * DAY, [{"who": "before"}]),
+            snapshot_line("folks", T0 - HOUR - 300, [{"who": "since"}]),
         )
         assert await firsts(store) == [iso(T0 - 2 * DAY), iso(T0 - 300)]
         assert await rows(store, "SELECT ahead, basis FROM clock_stretches ORDER BY first_at") == [
@@ -227,7 +227,7 @@ async def test_an_absurd_time_is_clamped_to_its_arrival_flagged_and_asked_about(
         await tell(store, device, T0, 60)
         assert await store.clocks.due(device, "k") == {}
         clock.now += 700
-        line = snapshot_line("people", absurd, [{"who": "ann"}])
+        line = snapshot_line("folks", absurd, [{"who": "ann"}])
         await send(store, device, line)
         assert len(await store.clocks.due(device, "k")) == 1
         clock.now += 500
@@ -243,7 +243,7 @@ async def test_an_absurd_time_is_clamped_to_its_arrival_flagged_and_asked_about(
 async def test_a_future_line_within_the_hour_cannot_be_true_either(tmp_path: Path) -> None:
     async with open_store(tmp_path, clock=Clock()) as store:
         device = await add_device(store, "a")
-        await send(store, device, snapshot_line("people", T0 + 1800, [{"who": "ann"}]))
+        await send(store, device, snapshot_line("folks", T0 + 1800, [{"who": "ann"}]))
         assert await firsts(store) == [iso(T0)]
 
 
@@ -251,8 +251,8 @@ async def test_bodies_that_share_a_transaction_are_dated_as_if_each_had_its_own(
     clock = Clock()
     async with open_store(tmp_path, clock=clock) as store:
         device, other = await add_device(store, "a"), await add_device(store, "b")
-        early = snapshot_line("people", T0 - 100, [{"who": "ann"}])
-        ahead = snapshot_line("people", T0 + DAY, [{"who": "bob"}])
+        early = snapshot_line("folks", T0 - 100, [{"who": "ann"}])
+        ahead = snapshot_line("folks", T0 + DAY, [{"who": "bob"}])
         group = [(device, early), (other, early), (device, ahead), (other, early), (device, early)]
         await asyncio.gather(*(send(store, sender, line) for sender, line in group))
         assert await firsts(store) == [iso(T0 - 100), iso(T0 - 100), iso(T0)]
@@ -277,9 +277,9 @@ async def test_what_is_too_old_by_the_corrected_time_is_set_aside(tmp_path: Path
         done = await send(
             store,
             device,
-            snapshot_line("people", young, [{"who": "young"}]),
-            snapshot_line("people", old, [{"who": "old"}]),
-            snapshot_line("people", T0 - 300 * DAY, [{"who": "older"}]),
+            snapshot_line("folks", young, [{"who": "young"}]),
+            snapshot_line("folks", old, [{"who": "old"}]),
+            snapshot_line("folks", T0 - 300 * DAY, [{"who": "older"}]),
         )
         assert [line.reason for line in done.rejected] == [
             f"unixTime {old} is older than 90 days",
@@ -293,8 +293,8 @@ async def test_another_devices_clock_is_another_clock(tmp_path: Path) -> None:
         first, second = await add_device(store, "a"), await add_device(store, "b")
         await tell(store, first, T0 - 5 * HOUR, 9 * HOUR)
         for device in (first, second):
-            await send(store, device, snapshot_line("people", T0 - 6 * HOUR, [{"who": "ann"}]))
-        assert await rows(store, "SELECT hostname, valid_from FROM people_history ORDER BY 1") == [
+            await send(store, device, snapshot_line("folks", T0 - 6 * HOUR, [{"who": "ann"}]))
+        assert await rows(store, "SELECT hostname, valid_from FROM folks_history ORDER BY 1") == [
             ("a", iso(T0 - HOUR)),
             ("b", iso(T0 - 6 * HOUR)),
         ]
@@ -310,13 +310,13 @@ async def test_the_commit_sequence_tells_what_was_known_when(tmp_path: Path) -> 
             (100, ["eve"]), (1200, ["ann"]),
         ]  # fmt: skip
         known: list[tuple[int, list[tuple[Any, ...]]]] = []
-        for at, people in steps:
+        for at, folks in steps:
             clock.now += 10
-            await send(store, device, snapshot_line("people", T0 - 2000 + at, [{"who": who} for who in people]))
+            await send(store, device, snapshot_line("folks", T0 - 2000 + at, [{"who": who} for who in folks]))
             seq = await rows(store, "SELECT CAST(value AS BIGINT) FROM muster_meta WHERE key = 'seq'")
             known.append((seq[0][0], await belief(store, 2**62)))
         await tell(store, device, int(clock.now) - 3 * HOUR, 4 * HOUR)
-        await send(store, device, snapshot_line("people", T0 - 1000 - 3 * HOUR, [{"who": "corrected"}]))
+        await send(store, device, snapshot_line("folks", T0 - 1000 - 3 * HOUR, [{"who": "corrected"}]))
         assert (await belief(store, 2**62)) != known[-1][1]
         for seq_then, believed in known:
             assert await belief(store, seq_then) == believed
@@ -326,7 +326,7 @@ async def belief(store: Store, seq: int) -> list[tuple[Any, ...]]:
     """The intervals as they were known once a transaction had committed."""
     return await rows(
         store,
-        "SELECT who, valid_from, CASE WHEN closed_seq <= ? THEN valid_to END FROM muster_rows_people"
+        "SELECT who, valid_from, CASE WHEN closed_seq <= ? THEN valid_to END FROM muster_rows_folks"
         " WHERE opened_seq <= ? AND (muster_superseded_seq IS NULL OR muster_superseded_seq > ?) ORDER BY 1, 2, 3",
         (seq, seq, seq),
     )

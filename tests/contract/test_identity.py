@@ -144,7 +144,7 @@ async def test_two_processes_enrol_machines_at_the_same_moment(tmp_path: Path) -
 # -- one key on two machines ------------------------------------------------------------------------------------------
 
 
-def made_on(uuid: str | None, at: int, name: str = "people", serial: str | None = None) -> dict[str, Any]:
+def made_on(uuid: str | None, at: int, name: str = "folks", serial: str | None = None) -> dict[str, Any]:
     said = {UUID_DECORATION: uuid, SERIAL_DECORATION: serial}
     line = snapshot_line(name, T0 + at, [{"who": uuid or "?"}])
     return {**line, "decorations": {key: value for key, value in said.items() if value is not None}}
@@ -182,11 +182,11 @@ async def test_a_copied_key_is_refused_to_the_copy_alone(tmp_path: Path) -> None
         assert await post(store, clones, bob, *backlog) == "ok"
         assert await post(store, clones, bob, status_of("A", 5), status_of("B", 950), log_type="status") == "ok"
         assert await post(store, clones, ann, made_on("A", 960)) == "ok"
-        found = await rows(store, "SELECT hostname, who, valid_from FROM people_history ORDER BY 1, 3")
+        found = await rows(store, "SELECT hostname, who, valid_from FROM folks_history ORDER BY 1, 3")
         assert [row[:2] for row in found] == [("ann", "A"), ("bob", "B")]
         assert await rows(store, "SELECT hostname, message FROM status_logs") == [("bob", "on B")]
         said = await rows(store, "SELECT hostname, query, reason FROM rejects ORDER BY 1, 2")
-        assert [row[:2] for row in said] == [("ann", ""), ("bob", ""), ("bob", "people")]
+        assert [row[:2] for row in said] == [("ann", ""), ("bob", ""), ("bob", "folks")]
         assert all("uuid A" in reason and "uuid B" in reason for _, _, reason in said)
 
 
@@ -197,8 +197,8 @@ async def test_a_backlog_of_the_first_machine_alone_does_not_make_the_copy_enrol
         clock.now += 1000
         bob = await enroll(store, secret, facts("bob", "B"))
         assert await post(store, clones, bob, made_on("A", 20), made_on("A", 30)) == "ok"
-        assert await rows(store, "SELECT query FROM rejects") == [("people",)]
-        assert await rows(store, "SELECT COUNT(*) FROM muster_queries WHERE query = 'people'") == [(0,)]
+        assert await rows(store, "SELECT query FROM rejects") == [("folks",)]
+        assert await rows(store, "SELECT COUNT(*) FROM muster_queries WHERE query = 'folks'") == [(0,)]
 
 
 async def test_a_machine_whose_enrolment_never_helps_is_believed_in_the_end(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ async def test_a_machine_whose_enrolment_never_helps_is_believed_in_the_end(tmp_
             if await post(store, clones, key, *sent) == "ok":
                 break
         assert enrolments == ENROLMENTS_AN_HOUR + 1
-        assert await rows(store, "SELECT hostname, who FROM people") == [("bob", "A")]
+        assert await rows(store, "SELECT hostname, who FROM folks") == [("bob", "A")]
         assert await rows(store, "SELECT query FROM rejects ORDER BY 1") == [("",), ("before",)]
 
 
@@ -240,7 +240,7 @@ async def test_what_is_no_evidence_of_another_machine(tmp_path: Path, uuid: str 
         clock.now += 100
         line = made_on(uuid, 50, serial=serial)
         assert await post(store, clones, key, line) == "ok"
-        assert await rows(store, "SELECT hostname FROM people") == [("ann",)]
+        assert await rows(store, "SELECT hostname FROM folks") == [("ann",)]
         assert await rows(store, "SELECT COUNT(*) FROM rejects") == [(0,)]
 
 
@@ -264,10 +264,10 @@ async def test_decorations_that_are_none(tmp_path: Path, odd: Any) -> None:
         secret, clones = await secret_of(store), Clones(store)
         key = await enroll(store, secret, facts("ann", "A"))
         clock.now += 100
-        line = snapshot_line("people", T0 + 50, [{"who": "x"}])
+        line = snapshot_line("folks", T0 + 50, [{"who": "x"}])
         sent = [{**line, "decorations": odd}, {**line, "decorations": {UUID_DECORATION: odd}, "unixTime": T0 + 60}]
         assert await post(store, clones, key, *sent) == "ok"
-        assert await rows(store, "SELECT hostname FROM people") == [("ann",)]
+        assert await rows(store, "SELECT hostname FROM folks") == [("ann",)]
 
 
 async def test_rows_belong_to_the_key_whatever_the_body_claims(tmp_path: Path) -> None:
@@ -277,9 +277,9 @@ async def test_rows_belong_to_the_key_whatever_the_body_claims(tmp_path: Path) -
         bob = await enroll(store, secret, facts("bob", "B"))
         theirs = (await device(store, ann)).device_id
         for claimed in ("ann", "A", theirs, ""):
-            line = {**snapshot_line("people", T0 + len(claimed), [{"who": claimed}]), "hostIdentifier": claimed}
+            line = {**snapshot_line("folks", T0 + len(claimed), [{"who": claimed}]), "hostIdentifier": claimed}
             assert await post(store, clones, bob, line) == "ok"
-        assert await rows(store, "SELECT DISTINCT hostname FROM people_history") == [("bob",)]
+        assert await rows(store, "SELECT DISTINCT hostname FROM folks_history") == [("bob",)]
 
 
 class _SlowReads:

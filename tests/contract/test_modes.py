@@ -94,10 +94,10 @@ async def test_thinning_leaves_latest_what_its_next_run_goes_on_from(tmp_path: P
 async def test_a_late_answer_leaves_volatile_columns_at_their_newest_value(tmp_path: Path) -> None:
     async with open_store(tmp_path, small_catalog(), clock) as store:
         device = await add_device(store, "a")
-        await answer(store, device, "people", 600, {"who": "ann", "seen": "6"}, {"who": "bob", "seen": "6"})
-        await answer(store, device, "people", 0, {"who": "ann", "seen": "1"}, {"who": "cyd", "seen": "1"})
-        assert await rows(store, "SELECT who, seen FROM people ORDER BY 1") == [("ann", 6), ("bob", 6)]
-        assert await rows(store, "SELECT who, seen, valid_from FROM people_history ORDER BY 1") == [
+        await answer(store, device, "folks", 600, {"who": "ann", "seen": "6"}, {"who": "bob", "seen": "6"})
+        await answer(store, device, "folks", 0, {"who": "ann", "seen": "1"}, {"who": "cyd", "seen": "1"})
+        assert await rows(store, "SELECT who, seen FROM folks ORDER BY 1") == [("ann", 6), ("bob", 6)]
+        assert await rows(store, "SELECT who, seen, valid_from FROM folks_history ORDER BY 1") == [
             ("ann", 6, "2026-09-21T14:13:20Z"),
             ("bob", 6, "2026-09-21T14:23:20Z"),
             ("cyd", None, "2026-09-21T14:13:20Z"),
@@ -119,13 +119,13 @@ async def test_of_a_snapshot_and_a_run_of_one_second_the_snapshot_counts(tmp_pat
 
 async def test_a_column_that_becomes_volatile_loses_its_past(tmp_path: Path) -> None:
     catalog = small_catalog()
-    people = catalog.queries["people", "linux"]
-    fixed = replace(people, columns=tuple(replace(column, volatile=False) for column in people.columns))
-    before = {key: fixed if query is people else query for key, query in catalog.queries.items()}
+    folks = catalog.queries["folks", "linux"]
+    fixed = replace(folks, columns=tuple(replace(column, volatile=False) for column in folks.columns))
+    before = {key: fixed if query is folks else query for key, query in catalog.queries.items()}
     async with open_store(tmp_path, replace(catalog, queries=before), clock) as store:
         device = await add_device(store, "a")
-        await answer(store, device, "people", 0, {"who": "ann", "seen": "6"})
-        await answer(store, device, "people", 60)
-        assert await rows(store, "SELECT seen FROM people_history") == [(6,)]
+        await answer(store, device, "folks", 0, {"who": "ann", "seen": "6"})
+        await answer(store, device, "folks", 60)
+        assert await rows(store, "SELECT seen FROM folks_history") == [(6,)]
     async with open_store(tmp_path, catalog, clock) as store:
-        assert await rows(store, "SELECT seen FROM people_history") == [(None,)]
+        assert await rows(store, "SELECT seen FROM folks_history") == [(None,)]

@@ -127,6 +127,9 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("in_list('departed_accounts', t)", {"t": "ben"}, False),
     ("in_list('departed_accounts', t)", {"t": "x"}, False),
     ("in_list('departed_devices', t)", {"t": "C1"}, True),
+    ("in_list('departed_devices', t)", {"t": "C3"}, False),
+    ("in_list('departed_devices', 'C1')", {"t": "x"}, True),
+    ("in_list('departed_devices', 'C2')", {"t": "x"}, False),
     ("in_list('departed_keys', t)", {"t": "SHA256:a"}, True),
     ("list_value('asset_register', 'owner', t) = 'ops'", {"t": "C1"}, True),
     ("list_value('asset_register', 'status', t) = 'lost'", {"t": "C2"}, None),
@@ -136,9 +139,14 @@ VIEWS = {
     "muster_departed_accounts (account TEXT, last_day TEXT)": (
         "('anna', '2026-11-23'), ('ben', '2026-11-24'), ('anna', '2026-01-01'), (NULL, '2026-01-01')"
     ),
-    "muster_departed_devices (serial TEXT, last_day TEXT)": "('C1', '2026-11-01')",
+    "muster_departed_devices (serial TEXT, last_day TEXT, from_day TEXT, to_day TEXT)": (
+        "('C1', '2026-11-01', '', '9999-12-31'), ('C3', '2026-11-01', '', '2026-11-24')"
+    ),
     "muster_departed_keys (fingerprint TEXT, last_day TEXT)": "('SHA256:a', '2026-11-01')",
-    "muster_asset_register (serial TEXT, status TEXT, owner TEXT)": "('C1', 'in use', 'ops')",
+    "muster_asset_register (serial TEXT, status TEXT, owner TEXT, from_day TEXT, to_day TEXT)": (
+        "('C1', 'in use', 'anna', '', '2026-11-24'), ('C1', 'in use', 'ops', '2026-11-24', '2026-11-25'),"
+        " ('C1', 'in use', 'tom', '2026-11-25', '9999-12-31')"
+    ),
 }
 
 
@@ -146,9 +154,9 @@ async def test_conditions_over_a_row(tmp_path: Path) -> None:
     async def make(tx: Transaction) -> None:
         for shape, values in VIEWS.items():
             name = shape.partition(" ")[0]
-            if not await tx.table_exists(name):
-                await tx.run(f"CREATE TABLE {shape}")
-                await tx.run(f"INSERT INTO {name} VALUES {values}")
+            await tx.run(f"DROP VIEW {name}")
+            await tx.run(f"CREATE TABLE {shape}")
+            await tx.run(f"INSERT INTO {name} VALUES {values}")
         await tx.run("CREATE TABLE muster_tried (n BIGINT, m BIGINT, d DOUBLE PRECISION, t TEXT, u TEXT)")
 
     async with open_store(tmp_path, shipped_catalog()) as store:

@@ -37,10 +37,10 @@ def run(name: str, at: int, counter: int, added: list[Any], removed: list[Any], 
 async def test_a_row_is_stored_once_with_the_time_it_was_true(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")
-        for step, people in enumerate((["ann", "bob"], ["ann", "bob"], ["ann"], ["ann", "bob"])):
-            await send(store, device, snapshot_line("people", T0 + step * 60, [{"who": who} for who in people]))
-        assert await rows(store, "SELECT who FROM people ORDER BY 1") == [("ann",), ("bob",)]
-        assert await rows(store, "SELECT who, valid_from, valid_to FROM people_history ORDER BY 1, 2") == [
+        for step, folks in enumerate((["ann", "bob"], ["ann", "bob"], ["ann"], ["ann", "bob"])):
+            await send(store, device, snapshot_line("folks", T0 + step * 60, [{"who": who} for who in folks]))
+        assert await rows(store, "SELECT who FROM folks ORDER BY 1") == [("ann",), ("bob",)]
+        assert await rows(store, "SELECT who, valid_from, valid_to FROM folks_history ORDER BY 1, 2") == [
             ("ann", "2026-09-21T14:13:20Z", None),
             ("bob", "2026-09-21T14:13:20Z", "2026-09-21T14:15:20Z"),
             ("bob", "2026-09-21T14:16:20Z", None),
@@ -51,8 +51,8 @@ async def test_an_unchanged_answer_writes_no_row(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")
         for step in range(5):
-            await send(store, device, snapshot_line("people", T0 + step * 60, [{"who": "ann"}]))
-        assert await rows(store, "SELECT COUNT(*) FROM muster_rows_people") == [(1,)]
+            await send(store, device, snapshot_line("folks", T0 + step * 60, [{"who": "ann"}]))
+        assert await rows(store, "SELECT COUNT(*) FROM muster_rows_folks") == [(1,)]
         assert await rows(store, "SELECT first_at, last_at, status FROM coverage") == [
             ("2026-09-21T14:13:20Z", "2026-09-21T14:17:20Z", "ok")
         ]
@@ -61,9 +61,9 @@ async def test_an_unchanged_answer_writes_no_row(tmp_path: Path) -> None:
 async def test_an_empty_answer_ends_every_row_and_is_covered(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")
-        await send(store, device, snapshot_line("people", T0, [{"who": "ann"}]))
-        await send(store, device, snapshot_line("people", T0 + 60, []))
-        assert await rows(store, "SELECT * FROM people") == []
+        await send(store, device, snapshot_line("folks", T0, [{"who": "ann"}]))
+        await send(store, device, snapshot_line("folks", T0 + 60, []))
+        assert await rows(store, "SELECT * FROM folks") == []
         assert await rows(store, "SELECT last_at FROM coverage") == [("2026-09-21T14:14:20Z",)]
 
 
@@ -71,33 +71,33 @@ async def test_equal_rows_are_kept_as_often_as_they_are_true(tmp_path: Path) -> 
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")
         for step, count in enumerate((2, 3, 1)):
-            await send(store, device, snapshot_line("people", T0 + step, [{"who": "ann"}] * count))
-            assert await rows(store, "SELECT COUNT(*) FROM people") == [(count,)]
+            await send(store, device, snapshot_line("folks", T0 + step, [{"who": "ann"}] * count))
+            assert await rows(store, "SELECT COUNT(*) FROM folks") == [(count,)]
 
 
 async def test_two_devices_never_touch(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         first, second = await add_device(store, "a"), await add_device(store, "b")
-        await send(store, first, snapshot_line("people", T0, [{"who": "ann"}]))
-        await send(store, second, snapshot_line("people", T0 + 1, [{"who": "ann"}]))
-        await send(store, second, snapshot_line("people", T0 + 2, []))
-        assert await rows(store, "SELECT hostname, who FROM people") == [("a", "ann")]
+        await send(store, first, snapshot_line("folks", T0, [{"who": "ann"}]))
+        await send(store, second, snapshot_line("folks", T0 + 1, [{"who": "ann"}]))
+        await send(store, second, snapshot_line("folks", T0 + 2, []))
+        assert await rows(store, "SELECT hostname, who FROM folks") == [("a", "ann")]
 
 
 async def test_late_data_lands_in_its_own_time_and_what_was_known_before_stays_known(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")
-        await send(store, device, snapshot_line("people", T0, [{"who": "ann"}]))
-        await send(store, device, snapshot_line("people", T0 + 200, [{"who": "ann"}]))
-        known = await rows(store, "SELECT MAX(opened_seq) FROM muster_rows_people")
-        await send(store, device, snapshot_line("people", T0 + 100, []))
-        assert await rows(store, "SELECT valid_from, valid_to FROM people_history ORDER BY 1") == [
+        await send(store, device, snapshot_line("folks", T0, [{"who": "ann"}]))
+        await send(store, device, snapshot_line("folks", T0 + 200, [{"who": "ann"}]))
+        known = await rows(store, "SELECT MAX(opened_seq) FROM muster_rows_folks")
+        await send(store, device, snapshot_line("folks", T0 + 100, []))
+        assert await rows(store, "SELECT valid_from, valid_to FROM folks_history ORDER BY 1") == [
             ("2026-09-21T14:13:20Z", "2026-09-21T14:15:00Z"),
             ("2026-09-21T14:16:40Z", None),
         ]
         before = "opened_seq <= ? AND (muster_superseded_seq IS NULL OR muster_superseded_seq > ?)"
         assert await rows(
-            store, f"SELECT valid_from, valid_to FROM muster_rows_people WHERE {before}", (known[0][0], known[0][0])
+            store, f"SELECT valid_from, valid_to FROM muster_rows_folks WHERE {before}", (known[0][0], known[0][0])
         ) == [("2026-09-21T14:13:20Z", None)]
 
 
@@ -209,12 +209,12 @@ async def test_a_time_that_cannot_be_believed_is_set_aside(tmp_path: Path, offse
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")
         now = int(time.time())
-        bad = snapshot_line("people", now + offset, [{"who": "bad"}])
-        await send(store, device, bad, snapshot_line("people", now, [{"who": "good"}]))
+        bad = snapshot_line("folks", now + offset, [{"who": "bad"}])
+        await send(store, device, bad, snapshot_line("folks", now, [{"who": "good"}]))
         await send(store, device, bad)
-        assert await rows(store, "SELECT who FROM people") == [("good",)]
+        assert await rows(store, "SELECT who FROM folks") == [("good",)]
         found = await rows(store, "SELECT query, reason FROM rejects")
-        assert [query for query, _ in found] == ["people"]
+        assert [query for query, _ in found] == ["folks"]
         assert why in found[0][1]
 
 
@@ -263,13 +263,13 @@ async def test_work_that_fails_undoes_itself_alone(tmp_path: Path) -> None:
             raise ValueError("on purpose")
 
         results = await asyncio.gather(
-            send(store, device, snapshot_line("people", T0, [{"who": "ann"}])),
+            send(store, device, snapshot_line("folks", T0, [{"who": "ann"}])),
             store.write(fails),
             send(store, device, snapshot_line("more", T0, [{"who": "bob"}])),
             return_exceptions=True,
         )
         assert isinstance(results[1], ValueError)
-        assert await rows(store, "SELECT COUNT(*) FROM devices, people, more") == [(1,)]
+        assert await rows(store, "SELECT COUNT(*) FROM devices, folks, more") == [(1,)]
 
 
 async def test_bodies_stored_together_may_each_bring_a_column(tmp_path: Path) -> None:

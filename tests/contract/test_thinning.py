@@ -30,15 +30,15 @@ def at(hour: float) -> str:
     return iso(T0 + hour * HOUR)
 
 
-async def people(store: Store, device: Device, hour: float, *names: str) -> None:
-    await send(store, device, snapshot_line("people", int(T0 + hour * HOUR), [{"who": name} for name in names]))
+async def folks(store: Store, device: Device, hour: float, *names: str) -> None:
+    await send(store, device, snapshot_line("folks", int(T0 + hour * HOUR), [{"who": name} for name in names]))
 
 
 async def test_equal_instants_are_thinned_to_the_ends_of_their_run(tmp_path: Path) -> None:
     async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour in range(10):
-            await people(store, device, hour, "ann" if hour < 6 else "bob")
+            await folks(store, device, hour, "ann" if hour < 6 else "bob")
         before = await contents(store)
         assert await thin(store.driver, LATER) == 6
         assert await rows(store, KNOWN) == [(at(0), 0, 0), (at(5), 1, 0), (at(6), 0, 0), (at(9), 1, 0)]
@@ -52,7 +52,7 @@ async def test_what_is_within_the_window_stays(tmp_path: Path) -> None:
     async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour in range(10):
-            await people(store, device, hour, "ann")
+            await folks(store, device, hour, "ann")
         assert await thin(store.driver, at(5)) == 3  # the last one before the window is an end, as far as can be told
         assert [row[0] for row in await rows(store, KNOWN)] == [at(0), *(at(hour) for hour in range(4, 10))]
 
@@ -62,10 +62,10 @@ async def test_silence_is_not_thinned_away(tmp_path: Path) -> None:
         device = await add_device(store, "a")
         hours = (0, 1, 2, 20, 21, 22)
         for hour in hours:
-            await people(store, device, hour, "ann")
+            await folks(store, device, hour, "ann")
         await thin(store.driver, LATER)
         assert [row[0] for row in await rows(store, KNOWN)] == [at(0), at(2), at(20), at(22)]
-        await people(store, device, 10, "bob")  # nothing was thinned here, so it lands exactly
+        await folks(store, device, 10, "bob")  # nothing was thinned here, so it lands exactly
         assert await rows(store, "SELECT first_at, last_at, approximate FROM coverage ORDER BY 1") == [
             (at(0), at(2), 0),
             (at(10), at(10), 0),
@@ -88,7 +88,7 @@ async def test_a_repetition_of_what_was_thinned_changes_nothing(tmp_path: Path) 
     async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         row = {"name": "users", "interval": "3600", "denylisted": "0"}
-        lines = [snapshot_line("people", T0 + hour * HOUR, [{"who": "ann"}]) for hour in range(8)]
+        lines = [snapshot_line("folks", T0 + hour * HOUR, [{"who": "ann"}]) for hour in range(8)]
         lines += [
             snapshot_line("osquery_schedule", T0 + hour * HOUR, [{**row, "executions": str(hour)}]) for hour in range(8)
         ]
@@ -104,11 +104,11 @@ async def test_a_late_answer_cuts_the_run_where_the_device_must_have_answered_ag
     async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour in range(0, 40, 2):
-            await people(store, device, hour, "ann")
+            await folks(store, device, hour, "ann")
         await thin(store.driver, LATER)
-        await people(store, device, 15, "bob")
+        await folks(store, device, 15, "bob")
         # A query that is not ours may be silent for six hours.
-        assert await rows(store, "SELECT who, valid_from, valid_to FROM people_history ORDER BY 2") == [
+        assert await rows(store, "SELECT who, valid_from, valid_to FROM folks_history ORDER BY 2") == [
             ("ann", at(0), at(15)),
             ("bob", at(15), at(21)),
             ("ann", at(21), None),
@@ -124,7 +124,7 @@ async def test_a_late_answer_cuts_the_run_where_the_device_must_have_answered_ag
             (at(0), at(38), "ok", 1)
         ]
         before = await contents(store)
-        await people(store, device, 15, "bob")
+        await folks(store, device, 15, "bob")
         assert await contents(store) == before
         await thin(store.driver, LATER)
         assert await contents(store) == before
@@ -134,11 +134,11 @@ async def test_near_the_end_of_a_thinned_run_its_kept_end_bounds_a_late_answer(t
     async with open_store(tmp_path, clock=lambda: float(MIDNIGHT + 30 * DAY)) as store:
         device = await add_device(store, "a")
         for hour in range(0, 12):
-            await people(store, device, hour, "ann")
+            await folks(store, device, hour, "ann")
         await thin(store.driver, LATER)
-        await people(store, device, 9.5, "bob")
-        await people(store, device, 10.5, "cat")
-        assert await rows(store, "SELECT who, valid_from, valid_to FROM people_history ORDER BY 2") == [
+        await folks(store, device, 9.5, "bob")
+        await folks(store, device, 10.5, "cat")
+        assert await rows(store, "SELECT who, valid_from, valid_to FROM folks_history ORDER BY 2") == [
             ("ann", at(0), at(9.5)),
             ("bob", at(9.5), at(10.5)),
             ("cat", at(10.5), at(11)),

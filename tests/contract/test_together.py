@@ -35,12 +35,12 @@ class _Row(dict[str, Any]):
 async def test_of_two_answers_in_one_round_the_second_may_bring_a_new_column(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         first, second = await add_device(store, "a"), await add_device(store, "b")
-        await store.ingest(first, body_of(snapshot_line("people", T0, [{"who": "ann"}])))
+        await store.ingest(first, body_of(snapshot_line("folks", T0, [{"who": "ann"}])))
         await asyncio.gather(
-            store.ingest(first, body_of(snapshot_line("people", T0 + 60, [{"who": "eve"}]))),
-            store.ingest(second, body_of(snapshot_line("people", T0 + 60, [{"who": "bob", "shell": "/bin/sh"}]))),
+            store.ingest(first, body_of(snapshot_line("folks", T0 + 60, [{"who": "eve"}]))),
+            store.ingest(second, body_of(snapshot_line("folks", T0 + 60, [{"who": "bob", "shell": "/bin/sh"}]))),
         )
-        assert await rows(store, "SELECT hostname, who, shell FROM people ORDER BY 1") == [
+        assert await rows(store, "SELECT hostname, who, shell FROM folks ORDER BY 1") == [
             ("a", "eve", None),
             ("b", "bob", "/bin/sh"),
         ]
@@ -84,7 +84,7 @@ async def test_a_round_that_fails_before_it_begins_fails_those_who_wait_and_the_
             return await store.write(work)
 
         line = Intake(write, store._ingest)
-        delivery = Delivery(device, body_of(snapshot_line("people", T0, [{"who": "ann"}])))
+        delivery = Delivery(device, body_of(snapshot_line("folks", T0, [{"who": "ann"}])))
         with pytest.raises(ValueError, match="none"):
             await asyncio.wait_for(line.put(delivery), 5)
         broken = False
@@ -102,7 +102,7 @@ async def test_a_body_is_not_held_once_nobody_waits_for_it(tmp_path: Path, monke
             return await store.write(work)
 
         line = Intake(write, store._ingest)
-        body = body_of(snapshot_line("people", T0, []))
+        body = body_of(snapshot_line("folks", T0, []))
         row = _Row(who="ann")
         body.results[0] = replace(body.results[0], added=[row])
         held = weakref.ref(row)

@@ -69,12 +69,12 @@ def test_an_odd_enrolment_with_the_right_secret_still_enrols(
 
 def test_a_body_of_broken_lines_keeps_the_good_one(server: Server, peer: Peer) -> None:
     now = int(time.time())
-    good = snapshot_line("people", now, [{"who": "good"}])
-    lines = [7, None, {"name": "people"}, {**good, "unixTime": "soon"}, {**good, "snapshot": [7]}, good]
+    good = snapshot_line("folks", now, [{"who": "good"}])
+    lines = [7, None, {"name": "folks"}, {**good, "unixTime": "soon"}, {**good, "snapshot": [7]}, good]
     assert peer.log(*lines) == {}  # type: ignore[arg-type]
     stored = ask(
         server.database,
-        "SELECT who FROM people p JOIN devices d USING (device_id) WHERE d.hostname LIKE '%keeps_the_good%'",
+        "SELECT who FROM folks p JOIN devices d USING (device_id) WHERE d.hostname LIKE '%keeps_the_good%'",
     )
     assert stored == [["good"]]
     found = rejects(server, "test_a_body_of_broken_lines_keeps_the_good_one")

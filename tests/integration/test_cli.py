@@ -191,12 +191,12 @@ def test_a_log_does_not_unsay_what_an_enrolment_said(tmp_path: Path, empty: str)
         details = {"uuid": "UU-1", "hardware_serial": "S1", "hostname": "desk"}
         body = {"enroll_secret": made["enroll_secret"], "platform_type": "2", "host_details": {"system_info": details}}
         assert server.post("enroll", json.dumps(body).encode())["node_key"]
-        line = snapshot_line("people", int(time.time()), [{"who": "ann"}])
+        line = snapshot_line("folks", int(time.time()), [{"who": "ann"}])
         line["decorations"] = {"muster_uuid": "UU-1", "muster_serial": "S1"}
         (tmp_path / "log").write_text(json.dumps(line))
         muster("ingest", str(tmp_path / "log"), "--database", server.database)
         assert ask(server.database, "SELECT hostname, platform FROM devices") == [["desk", "windows"]]
-        assert ask(server.database, "SELECT who FROM people") == [["ann"]]
+        assert ask(server.database, "SELECT who FROM folks") == [["ann"]]
 
 
 def test_an_exemption_shows_the_status_below_it(tmp_path: Path, empty: str) -> None:

@@ -47,7 +47,7 @@ class Agent(Peer):
 
     def run(self, at: int) -> None:
         """Run a query."""
-        line = snapshot_line("people", at, [{"made_on": self.hostname, "n": str(at)}])
+        line = snapshot_line("folks", at, [{"made_on": self.hostname, "n": str(at)}])
         decorations = {UUID_DECORATION: self.uuid, SERIAL_DECORATION: self.serial}
         self.buffer.append({**line, "hostIdentifier": self.hostname, "decorations": decorations})
 
@@ -79,7 +79,7 @@ def test_one_key_on_two_machines(running: tuple[Server, dict[str, str]]) -> None
             agent.run(at)
             assert agent.send(tries=1), "the two must not throw each other out"
     assert (first.enrolments, clone.enrolments) == (1, 1)
-    found = ask(server.database, "SELECT hostname, made_on, COUNT(*) FROM people_history GROUP BY 1, 2 ORDER BY 1")
+    found = ask(server.database, "SELECT hostname, made_on, COUNT(*) FROM folks_history GROUP BY 1, 2 ORDER BY 1")
     assert found == [["clone", "clone", 6], ["first", "first", 6]]
     said = dict(map(tuple, ask(server.database, "SELECT hostname, reason FROM rejects")))
     assert "used by another one (uuid B-B" in said["first"]
@@ -109,7 +109,7 @@ def test_one_uuid_without_serial_on_two_machines(running: tuple[Server, dict[str
             agent.run(int(time.time()) + at)
             assert agent.send(tries=1)
         agents[at % 2].start()  # its database was lost
-    assert ask(server.database, "SELECT DISTINCT hostname, made_on FROM people_history ORDER BY 1") == [
+    assert ask(server.database, "SELECT DISTINCT hostname, made_on FROM folks_history ORDER BY 1") == [
         ["one", "one"],
         ["two", "two"],
     ]
@@ -121,6 +121,6 @@ def test_a_host_identifier_that_is_not_the_keys_device(running: tuple[Server, di
     agents = [Agent(server, made["enroll_secret"], name, name, f"serial-{name}") for name in ("one", "two")]
     for agent in agents:
         agent.start()
-    line = snapshot_line("people", int(time.time()), [{"made_on": "two"}])
+    line = snapshot_line("folks", int(time.time()), [{"made_on": "two"}])
     assert agents[1].log({**line, "hostIdentifier": "one"}) == {}
-    assert ask(server.database, "SELECT hostname, made_on FROM people") == [["two", "two"]]
+    assert ask(server.database, "SELECT hostname, made_on FROM folks") == [["two", "two"]]

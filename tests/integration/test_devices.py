@@ -17,13 +17,13 @@ def test_a_device_is_shown_retired_and_erased_beside_the_server(tmp_path: Path, 
         peers = [Peer(server, made["enroll_secret"]) for _ in range(2)]
         for peer, name in zip(peers, ("petunia", "other"), strict=True):
             peer.enroll(system_info={"hostname": name, "uuid": f"uuid-{name}", "hardware_serial": f"sn-{name}"})
-            peer.snapshot("people", now, [{"who": name}])
+            peer.snapshot("folks", now, [{"who": name}])
         listed = json.loads(muster("device", "list", *where, "--json").stdout)
         ids = {entry["hostname"]: entry["device_id"] for entry in listed}
         assert [(entry["hostname"], entry["state"]) for entry in listed] == [("other", "active"), ("petunia", "active")]
         shown = json.loads(muster("device", "show", ids["petunia"], *where, "--json").stdout)
         assert shown["device"]["serial"] == "sn-petunia"
-        assert [(answer["query"], answer["status"]) for answer in shown["answers"]] == [("people", "ok")]
+        assert [(answer["query"], answer["status"]) for answer in shown["answers"]] == [("folks", "ok")]
         assert "petunia" in muster("device", "show", ids["petunia"], *where).stdout
         assert "petunia" in muster("device", "list", *where).stdout
 
@@ -38,12 +38,12 @@ def test_a_device_is_shown_retired_and_erased_beside_the_server(tmp_path: Path, 
         kept = stored_bytes(server.database)
         assert b"other" in kept and b"petunia" not in kept
         # Its key is unknown, and the machine is let in again as another.
-        assert peers[0].snapshot("people", now + 1, [{"who": "petunia"}]) == {"node_invalid": True}
-        assert peers[1].snapshot("people", now + 1, [{"who": "other"}]) == {}
+        assert peers[0].snapshot("folks", now + 1, [{"who": "petunia"}]) == {"node_invalid": True}
+        assert peers[1].snapshot("folks", now + 1, [{"who": "other"}]) == {}
         again = json.loads(muster("device", "erase", ids["petunia"], *where, "--reason", "y", "--yes", "--json").stdout)
         assert again == told
         peers[0].enroll(system_info={"hostname": "petunia", "uuid": "uuid-petunia", "hardware_serial": "sn-petunia"})
-        assert peers[0].snapshot("people", now + 2, [{"who": "petunia"}]) == {}
+        assert peers[0].snapshot("folks", now + 2, [{"who": "petunia"}]) == {}
         states = [(entry["hostname"], entry["state"]) for entry in json.loads(
             muster("device", "list", *where, "--json").stdout)]  # fmt: skip
         assert states == [("(erased)", "erased"), ("other", "active"), ("petunia", "active")]
@@ -52,9 +52,9 @@ def test_a_device_is_shown_retired_and_erased_beside_the_server(tmp_path: Path, 
 
         assert "retired since" in muster("device", "retire", ids["other"], *where).stdout
         time_out = time.monotonic() + 20
-        while peers[1].snapshot("people", now + 3, [{"who": "other"}]) != {"node_invalid": True}:
+        while peers[1].snapshot("folks", now + 3, [{"who": "other"}]) != {"node_invalid": True}:
             assert time.monotonic() < time_out
-        assert ask(server.database, f"SELECT COUNT(*) FROM people WHERE device_id = '{ids['other']}'") == [[1]]
+        assert ask(server.database, f"SELECT COUNT(*) FROM folks WHERE device_id = '{ids['other']}'") == [[1]]
         nobody = muster("device", "show", "nobody", *where, check=False)
         assert (nobody.returncode, "no device 'nobody'" in nobody.stderr) == (1, True)
 

@@ -33,8 +33,8 @@ def on_postgres() -> Iterator[None]:
         yield
 
 
-def body_of(*people: str) -> LogBody:
-    line = snapshot_line("people", T0, [{"who": who} for who in people])
+def body_of(*folks: str) -> LogBody:
+    line = snapshot_line("folks", T0, [{"who": who} for who in folks])
     return parse_log(json.dumps({"node_key": "k", "data": [line]}).encode())
 
 

@@ -16,31 +16,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("guard")) as (server, made):
         peer = Peer(server, made["enroll_secret"])
         peer.enroll(system_info={"uuid": "u", "hostname": "laptop"})
-        peer.snapshot("people", int(time.time()), [{"who": "ann"}, {"who": "bob"}])
+        peer.snapshot("folks", int(time.time()), [{"who": "ann"}, {"who": "bob"}])
         yield server
 
 
 GOOD = [
-    "SELECT who FROM people ORDER BY 1",
-    "SELECT d.hostname, p.who FROM devices d JOIN people p USING (device_id)",
-    "WITH x AS (SELECT who FROM people) SELECT COUNT(*) FROM x",
-    "WITH people AS (SELECT 'cat' AS who) SELECT who FROM people",
+    "SELECT who FROM folks ORDER BY 1",
+    "SELECT d.hostname, p.who FROM devices d JOIN folks p USING (device_id)",
+    "WITH x AS (SELECT who FROM folks) SELECT COUNT(*) FROM x",
+    "WITH folks AS (SELECT 'cat' AS who) SELECT who FROM folks",
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10) SELECT MAX(i) FROM n",
-    "SELECT who, valid_from, valid_to FROM people_history",
+    "SELECT who, valid_from, valid_to FROM folks_history",
     "SELECT day, status, COUNT(*) FROM posture GROUP BY 1, 2",
     "SELECT * FROM posture_runs",
     "SELECT * FROM posture_totals",
     "SELECT value FROM json_each('[1, 2]')",
-    "SELECT upper(who), length(who), substr(who, 1, 1) FROM people",
+    "SELECT upper(who), length(who), substr(who, 1, 1) FROM folks",
     "SELECT COUNT(*) FROM devices",
-    "SELECT 1 FROM people, devices",
-    "SELECT row_number() OVER (ORDER BY who) FROM people",
+    "SELECT 1 FROM folks, devices",
+    "SELECT row_number() OVER (ORDER BY who) FROM folks",
     "VALUES (1), (2)",
     "WITH t AS (SELECT 1 a) SELECT COUNT(*) FROM t",
     "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r LIMIT 5) SELECT COUNT(*) FROM r",
-    "WITH t AS MATERIALIZED (SELECT who FROM people) SELECT 'x' FROM t",
+    "WITH t AS MATERIALIZED (SELECT who FROM folks) SELECT 'x' FROM t",
     "SELECT 'muster_tokens', 1 -- muster_tokens",
-    "SELECT * FROM people ; ",
+    "SELECT * FROM folks ; ",
     "-- a comment\nSELECT 1",
 ]
 
@@ -49,28 +49,28 @@ INTERNAL = [
     "SELECT COUNT(*) FROM muster_tokens",
     "SELECT 1 FROM muster_tokens",
     "SELECT COUNT(*) FROM devices, muster_tokens",
-    "SELECT 1 FROM people, muster_rows_people",
+    "SELECT 1 FROM folks, muster_rows_folks",
     "SELECT COUNT(*) FROM devices, muster_device_facts, devices_history",
-    'SELECT 1 FROM people, "muster_rows_people"',
-    "SELECT 1 FROM people, [muster_rows_people]",
-    'SELECT 1 FROM people AS "\'", muster_rows_people AS "\'"',
-    "SELECT 1 FROM people /* ' */, muster_rows_people -- '",
+    'SELECT 1 FROM folks, "muster_rows_folks"',
+    "SELECT 1 FROM folks, [muster_rows_folks]",
+    'SELECT 1 FROM folks AS "\'", muster_rows_folks AS "\'"',
+    "SELECT 1 FROM folks /* ' */, muster_rows_folks -- '",
     "SELECT COUNT(*) FROM dbstat",
     "SELECT COUNT(*) FROM pragma_database_list",
     "SELECT COUNT(*) FROM sqlite_master",
     "SELECT COUNT(*) FROM main.muster_devices, devices",
     "SELECT token_hash FROM main.muster_tokens",
-    "SELECT * FROM muster_rows_people",
-    "SELECT * FROM main.people",
+    "SELECT * FROM muster_rows_folks",
+    "SELECT * FROM main.folks",
     "SELECT * FROM main.devices",
-    "WITH people AS (SELECT token_hash AS who FROM muster_tokens) SELECT who FROM people",
+    "WITH folks AS (SELECT token_hash AS who FROM muster_tokens) SELECT who FROM folks",
     "WITH devices AS (SELECT * FROM muster_secrets) SELECT * FROM devices",
     "SELECT * FROM (SELECT * FROM muster_secrets) AS devices",
-    "SELECT (SELECT token_hash FROM muster_tokens) FROM people",
-    "SELECT * FROM people WHERE who IN (SELECT token_hash FROM muster_tokens)",
-    "SELECT * FROM people JOIN muster_tokens",
+    "SELECT (SELECT token_hash FROM muster_tokens) FROM folks",
+    "SELECT * FROM folks WHERE who IN (SELECT token_hash FROM muster_tokens)",
+    "SELECT * FROM folks JOIN muster_tokens",
     "SELECT 1 UNION SELECT token_hash FROM muster_tokens",
-    "SELECT * FROM people ORDER BY (SELECT token_hash FROM muster_tokens)",
+    "SELECT * FROM folks ORDER BY (SELECT token_hash FROM muster_tokens)",
     "SELECT * FROM sqlite_master",
     "SELECT * FROM sqlite_schema",
     "SELECT sql FROM sqlite_temp_master",
@@ -88,8 +88,8 @@ INTERNAL = [
 ]
 
 FORBIDDEN = [
-    "DROP TABLE people",
-    "DROP VIEW people",
+    "DROP TABLE folks",
+    "DROP VIEW folks",
     "DELETE FROM devices",
     "UPDATE devices SET hostname = 'x'",
     "INSERT INTO muster_meta VALUES ('a', 'b')",
@@ -98,7 +98,7 @@ FORBIDDEN = [
     "WITH x AS (SELECT 1) DELETE FROM muster_devices",
     "CREATE TABLE x (y)",
     "CREATE TEMP TABLE x AS SELECT 1",
-    "CREATE TEMP VIEW people AS SELECT * FROM muster_tokens",
+    "CREATE TEMP VIEW folks AS SELECT * FROM muster_tokens",
     "CREATE TRIGGER t AFTER INSERT ON muster_meta BEGIN SELECT 1; END",
     "ALTER TABLE muster_devices ADD COLUMN x",
     "ATTACH DATABASE '/etc/passwd' AS x",
@@ -129,9 +129,9 @@ FORBIDDEN = [
     "SELECT pg_sleep(100)",
     "SELECT set_config('role', 'x', false)",
     "SET statement_timeout = 0",
-    "COPY people TO '/tmp/x'",
+    "COPY folks TO '/tmp/x'",
     "SELECT 1; SELECT 2",
-    "SELECT 1; DROP TABLE people",
+    "SELECT 1; DROP TABLE folks",
     "",
     "   ",
     "-- nothing",
@@ -177,7 +177,7 @@ STOPPED = [
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n",
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n) SELECT MAX(i) FROM n",
     "SELECT replace(hex(zeroblob(200000000)), '0', 'xxxx')",
-    "SELECT group_concat(printf('%.*c', 1000000, 'x')) FROM people a, people b, people c, people d, people e",
+    "SELECT group_concat(printf('%.*c', 1000000, 'x')) FROM folks a, folks b, folks c, folks d, folks e",
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT COUNT(*) FROM n a, n b, n c",
     "WITH RECURSIVE n(i, t) AS (SELECT 1, 'x' UNION ALL SELECT i + 1, t || t FROM n) SELECT MAX(length(t)) FROM n",
     "SELECT " + "+".join(["1"] * 5000),
@@ -203,7 +203,7 @@ def test_rows_are_limited_and_that_is_said(server: Server) -> None:
 
 
 def test_formats(server: Server) -> None:
-    question = "SELECT who, 1.5 AS half, NULL AS missing FROM people ORDER BY who"
+    question = "SELECT who, 1.5 AS half, NULL AS missing FROM folks ORDER BY who"
     table = muster("sql", "--database", server.database, question).stdout.split()
     assert table == ["who", "half", "missing", "ann", "1.5", "bob", "1.5"]
     csv = muster("sql", "--database", server.database, "--format", "csv", question).stdout.splitlines()

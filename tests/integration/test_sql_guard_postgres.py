@@ -24,26 +24,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with database_of("postgres", folder) as url, serving(folder, database=url) as (server, made):
         peer = Peer(server, made["enroll_secret"])
         peer.enroll(system_info={"uuid": "u", "hostname": "laptop"})
-        peer.snapshot("people", int(time.time()), [{"who": "ann"}, {"who": "bob"}])
+        peer.snapshot("folks", int(time.time()), [{"who": "ann"}, {"who": "bob"}])
         yield server
 
 
 GOOD = {
-    "SELECT who FROM people ORDER BY 1": [["ann"], ["bob"]],
-    "SELECT d.hostname, p.who FROM devices d JOIN people p USING (device_id) ORDER BY 2 LIMIT 1": [["laptop", "ann"]],
-    "WITH x AS (SELECT who FROM people) SELECT COUNT(*) FROM x": [[2]],
-    "WITH people AS (SELECT 'cat' AS who) SELECT who FROM people": [["cat"]],
+    "SELECT who FROM folks ORDER BY 1": [["ann"], ["bob"]],
+    "SELECT d.hostname, p.who FROM devices d JOIN folks p USING (device_id) ORDER BY 2 LIMIT 1": [["laptop", "ann"]],
+    "WITH x AS (SELECT who FROM folks) SELECT COUNT(*) FROM x": [[2]],
+    "WITH folks AS (SELECT 'cat' AS who) SELECT who FROM folks": [["cat"]],
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10) SELECT MAX(i) FROM n": [[10]],
-    "SELECT COUNT(valid_from), COUNT(valid_to) FROM people_history": [[2, 0]],
+    "SELECT COUNT(valid_from), COUNT(valid_to) FROM folks_history": [[2, 0]],
     "SELECT * FROM posture WHERE 1 = 0": [],
     "SELECT * FROM posture_totals WHERE 1 = 0": [],
-    "SELECT row_number() OVER (ORDER BY who) FROM people": [[1], [2]],
+    "SELECT row_number() OVER (ORDER BY who) FROM folks": [[1], [2]],
     "VALUES (1), (2)": [[1], [2]],
     "SELECT 'muster_tokens', 1 -- muster_tokens": [["muster_tokens", 1]],
     "SELECT 1 ; ": [[1]],
     "-- a comment\nSELECT 1": [[1]],
     "SELECT 1 AS a, 2 AS a": [[1, 2]],
-    "TABLE public.people LIMIT 0": [],
+    "TABLE public.folks LIMIT 0": [],
 }
 
 VALUES = {
@@ -78,14 +78,14 @@ INTERNAL = [
     "SELECT 1 FROM muster_meta",
     "SELECT value FROM muster_meta WHERE key = 'sql_role_password'",
     "SELECT COUNT(*) FROM devices, muster_device_facts",
-    'SELECT 1 FROM people, "muster_rows_people"',
-    "SELECT muster_digest FROM muster_rows_people",
+    'SELECT 1 FROM folks, "muster_rows_folks"',
+    "SELECT muster_digest FROM muster_rows_folks",
     "TABLE muster_secrets",
-    "WITH people AS (SELECT token_hash AS who FROM muster_tokens) SELECT who FROM people",
-    "SELECT (SELECT token_hash FROM muster_tokens LIMIT 1) FROM people",
-    "SELECT * FROM people WHERE who IN (SELECT token_hash FROM muster_tokens)",
+    "WITH folks AS (SELECT token_hash AS who FROM muster_tokens) SELECT who FROM folks",
+    "SELECT (SELECT token_hash FROM muster_tokens LIMIT 1) FROM folks",
+    "SELECT * FROM folks WHERE who IN (SELECT token_hash FROM muster_tokens)",
     "SELECT 1 UNION SELECT LENGTH(token_hash) FROM muster_tokens",
-    "SELECT 1 FROM people ORDER BY (SELECT MAX(token_hash) FROM muster_tokens)",
+    "SELECT 1 FROM folks ORDER BY (SELECT MAX(token_hash) FROM muster_tokens)",
     "SELECT query_to_xml('SELECT * FROM muster_tokens', true, false, '')",
     "SELECT table_to_xml('muster_tokens', true, false, '')",
     "SELECT schema_to_xml('public', true, false, '')",
@@ -109,20 +109,20 @@ INTERNAL = [
 ]
 
 FORBIDDEN = [
-    "DROP TABLE people",
+    "DROP TABLE folks",
     "DELETE FROM devices",
     "UPDATE devices SET hostname = 'x'",
     "INSERT INTO muster_meta VALUES ('a', 'b')",
     "WITH x AS (INSERT INTO muster_meta VALUES ('a', 'b') RETURNING 1) SELECT * FROM x",
     "WITH x AS (DELETE FROM muster_devices RETURNING 1) SELECT * FROM x",
-    "WITH x AS (DELETE FROM people RETURNING 1) SELECT * FROM x",
-    "MERGE INTO muster_meta USING people ON true WHEN MATCHED THEN DELETE",
+    "WITH x AS (DELETE FROM folks RETURNING 1) SELECT * FROM x",
+    "MERGE INTO muster_meta USING folks ON true WHEN MATCHED THEN DELETE",
     "CREATE TABLE x (y int)",
     "CREATE TEMP TABLE x AS SELECT 1",
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
     "SELECT 1 INTO x",
     "SELECT 1 INTO TEMP x",
-    "SELECT * FROM people FOR UPDATE",
+    "SELECT * FROM folks FOR UPDATE",
     "ALTER ROLE current_user SUPERUSER",
     "GRANT ALL ON muster_tokens TO PUBLIC",
     "BEGIN",
@@ -143,13 +143,13 @@ FORBIDDEN = [
     "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
     "FETCH ALL FROM muster_answer",
     "CLOSE ALL",
-    "COPY people TO '/tmp/x'",
-    "COPY people TO STDOUT",
+    "COPY folks TO '/tmp/x'",
+    "COPY folks TO STDOUT",
     "COPY (SELECT 1) TO PROGRAM 'id'",
     "COPY muster_meta FROM '/etc/passwd'",
     "DO $$ BEGIN PERFORM 1; END $$",
     "CALL x()",
-    "LOCK TABLE people",
+    "LOCK TABLE folks",
     "LISTEN x",
     "NOTIFY x",
     "LOAD 'x'",
@@ -179,14 +179,14 @@ FORBIDDEN = [
     "SELECT dblink('', 'SELECT 1')",
     "SELECT nextval('muster_seq')",
     "SELECT 1; SELECT 2",
-    "SELECT 1; DROP TABLE people",
+    "SELECT 1; DROP TABLE folks",
     "SELECT 1) TO STDOUT; --",
     "",
     "   ",
     "-- nothing",
     "not sql",
     "SELECT",
-    "SELECT FROM people",
+    "SELECT FROM folks",
     "SELECT * FROM no_such_table",
     "SELECT 1 / 0",
     "SELECT $1",
@@ -241,9 +241,9 @@ def test_what_is_told_of_a_refusal(server: Server) -> None:
 
     assert "multiple" not in why("SELECT 1; SELECT 2")
     assert "only one statement" in why("SELECT 1; SELECT 2")
-    assert "one SELECT is needed" in why("DROP TABLE people")
+    assert "one SELECT is needed" in why("DROP TABLE folks")
     assert "public tables" in why("SELECT * FROM muster_tokens")
-    assert "may only read" in why("WITH x AS (DELETE FROM people RETURNING 1) SELECT * FROM x")
+    assert "may only read" in why("WITH x AS (DELETE FROM folks RETURNING 1) SELECT * FROM x")
     assert "devices" in why("SELECT devices.no_such FROM devices")
 
 
@@ -315,7 +315,7 @@ async def test_another_process_may_renew_the_password_or_drop_the_role(server: S
             await connection.execute(mischief.replace("{}", _role(server.database)))
             await connection.close()
             answers = await asyncio.gather(
-                *(database.asker.ask("SELECT COUNT(*) FROM people", limit=1, seconds=30) for _ in range(3))
+                *(database.asker.ask("SELECT COUNT(*) FROM folks", limit=1, seconds=30) for _ in range(3))
             )
             assert [answer.rows for answer in answers] == [[[2]]] * 3
 

@@ -8,11 +8,11 @@ from server.catalog.catalog import Catalog
 from server.catalog.queries import QueryColumn
 from tests.support.stores import shipped_catalog
 
-PEOPLE = "people"
+PEOPLE = "folks"
 
 
-def people_catalog(version: str, *columns: str, mode: str = "state") -> Catalog:
-    """The shipped catalog and a query ``people`` for Linux with these columns (``name kind``, ``!`` for volatile)."""
+def folks_catalog(version: str, *columns: str, mode: str = "state") -> Catalog:
+    """The shipped catalog and a query ``folks`` for Linux with these columns (``name kind``, ``!`` for volatile)."""
     catalog = shipped_catalog()
     made = []
     for column in columns:
@@ -20,6 +20,6 @@ def people_catalog(version: str, *columns: str, mode: str = "state") -> Catalog:
         made.append(QueryColumn(name, kind, column.endswith("!")))
     users = catalog.queries["users", "linux"]
     query = replace(
-        users, name=PEOPLE, platforms=("linux",), mode=mode, columns=tuple(made), version=version, file="people.sql"
+        users, name=PEOPLE, platforms=("linux",), mode=mode, columns=tuple(made), version=version, file="folks.sql"
     )
     return replace(catalog, queries={**catalog.queries, (PEOPLE, "linux"): query})

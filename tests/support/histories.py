@@ -222,7 +222,7 @@ def _happenings(draw: Draw, fleet: Fleet, device: int, query: str, times: list[i
 def _failures(draw: Draw, fleet: Fleet, device: int, times: list[int]) -> None:
     """Status lines: some say that a query failed, some say nothing of the kind; some are said twice."""
     for at in times:
-        query = draw(st.sampled_from(["people", "doors", "files", "procs"]))
+        query = draw(st.sampled_from(["folks", "doors", "files", "procs"]))
         message = draw(st.sampled_from(["no such table: x", "disk I/O error"]))
         name = _name(draw, query)
         text = f"Error executing scheduled query {name}: {message}"

@@ -15,7 +15,7 @@ from server.catalog.catalog import Catalog, load_catalog
 OLD_VERSION = "0123456789"
 
 QUERIES = {
-    "people": """-- Who there is.
+    "folks": """-- Who there is.
 -- columns: who text, shell text, uid bigint, ratio double, seen bigint, note text
 -- volatile: seen, note
 SELECT username AS who, shell, uid, 0.5 AS ratio, 1 AS seen, directory AS note FROM users""",
@@ -91,7 +91,7 @@ FLOATS = [
 # A column of a query nobody shipped takes its type from what comes first, so here every value is of one.
 FOREIGN_WHOLE = [_plain(sent, sent) for sent in (0, 5, -1, 2**53 + 1, 2**63 - 1)]
 FOREIGN_FLOATS = [_plain(sent, sent + 0.0) for sent in (0.5, -0.0, 1e22, 5e-324, -1.25)]
-SCHEDULED = (f"people@{OLD_VERSION}", f"pack/all/procs@{OLD_VERSION}", "files")
+SCHEDULED = (f"folks@{OLD_VERSION}", f"pack/all/procs@{OLD_VERSION}", "files")
 DENYLISTED = [_plain("0", 0), _plain("1", 1)]
 
 
@@ -106,7 +106,7 @@ class Shape:
 
 
 SHAPES = {
-    "people": Shape(
+    "folks": Shape(
         {"who": TEXTS, "shell": TEXTS, "uid": WHOLE, "ratio": FLOATS, "seen": WHOLE[:6], "note": TEXTS},
         frozenset({"seen", "note"}),
     ),

@@ -41,7 +41,9 @@ def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = ()) -> 
         for name, (arguments, function) in FUNCTIONS.items():
             database.create_function(name, arguments, function, deterministic=True)
         database.execute("CREATE TABLE muster_departed_accounts (account TEXT, last_day TEXT)")
-        database.execute("CREATE TABLE muster_asset_register (serial TEXT, status TEXT, owner TEXT)")
+        database.execute(
+            "CREATE TABLE muster_asset_register (serial TEXT, status TEXT, owner TEXT, from_day TEXT, to_day TEXT)"
+        )
         database.execute("CREATE TABLE r (n BIGINT, d DOUBLE PRECISION, t TEXT, some_column TEXT, _misfit TEXT)")
         database.executemany("INSERT INTO r VALUES (?, ?, ?, ?, ?)", rows)
         head = f"WITH {', '.join(lists)} " if lists else ""
