@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
 
 import sqlglot
 from sqlglot import exp
 
 from server.catalog.catalog import Catalog
 from server.catalog.findings import Finding, findings_of_plan
-from server.catalog.lineage import known_query
+from server.catalog.moving import moving_columns
 from server.catalog.planner import Planner
 from server.catalog.problems import Problem
 from server.catalog.queries import DEEPEST_SQL, LONGEST_SQL, Query
 from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.catalog.sql_text import SqlText
 from server.catalog.yaml_files import place_of
-
-# What leaves a value as it is, or moves where it does; a division may well make it stand still.
-_PASSING: tuple[type[exp.Expr], ...] = (
-    *(exp.Alias, exp.Column, exp.Identifier, exp.Paren, exp.Cast, exp.DataType, exp.Literal, exp.Null),
-    *(exp.Coalesce, exp.Max, exp.Min, exp.Sum, exp.Add, exp.Sub, exp.Mul),
-)
 
 
 def check_queries(catalog: Catalog) -> list[Problem]:
@@ -68,24 +61,12 @@ def _of_columns(query: Query, schema: OsquerySchema) -> Iterator[Problem]:
         yield Problem(query.file, 1, f"the name {query.name!r} ends in epoch or counter", hint)
     if query.mode != "state":
         return
-    origins = known_query(query.version, query.sql, schema).origins
-    for projection in cast("exp.Query", sqlglot.parse_one(query.sql, read="sqlite")).selects:
-        name = projection.alias_or_name
-        column = next((column for column in query.columns if column.name == name), None)
-        if column is None or column.volatile or not all(isinstance(node, _PASSING) for node in projection.walk()):
-            continue
-        found = origins.get(name.lower(), frozenset())
-        moving = sorted(origin for origin in found if _moves(schema, *origin))
-        if not moving or (len(moving) < len(found) and len({given for _, given in found}) == 1):
-            continue  # a bare name of several tables may be that of the one that stands still
-        what = f"column {name!r} is {'.'.join(moving[0])}, which moves all the time: every answer would be a new row"
-        hint = f"declare it in the header (-- volatile: {name}), or leave it out"
-        yield query.text.problem(query.file, what, hint, name)
-
-
-def _moves(schema: OsquerySchema, table: str, column: str) -> bool:
-    known = schema.table(table)
-    return known is not None and known.by_name[column].moving
+    volatile = {column.name for column in query.columns if column.volatile}
+    for name, origin in moving_columns(query.sql, schema).items():
+        if name not in volatile:
+            what = f"column {name!r} is {origin}, which moves all the time: every answer would be a new row"
+            hint = f"declare it in the header (-- volatile: {name}), or leave it out"
+            yield query.text.problem(query.file, what, hint, name)
 
 
 def _of_discovery(catalog: Catalog, pack_id: str, planners: Sequence[Planner]) -> Iterator[Problem]:
