@@ -12,7 +12,7 @@ from server.catalog.findings import Finding, findings_of_plan
 from server.catalog.moving import moving_columns
 from server.catalog.planner import Planner
 from server.catalog.problems import Problem
-from server.catalog.queries import DEEPEST_SQL, LONGEST_SQL, Query
+from server.catalog.queries import DEEPEST_SQL, LONGEST_SQL, TOO_DEEP, Query
 from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.catalog.sql_text import SqlText
 from server.catalog.yaml_files import place_of
@@ -24,9 +24,12 @@ def check_queries(catalog: Catalog) -> list[Problem]:
     problems: set[Problem] = set()
     try:
         for query in {query.file: query for query in catalog.queries.values()}.values():
-            found = _on_platforms(query.text.sql, query.mode, query.platforms, planners, catalog.schema)
-            problems.update(_problem(query, finding) for finding in found)
-            problems.update(_of_columns(query, catalog.schema))
+            try:
+                found = _on_platforms(query.text.sql, query.mode, query.platforms, planners, catalog.schema)
+                problems.update(_problem(query, finding) for finding in found)
+                problems.update(_of_columns(query, catalog.schema))
+            except RecursionError:
+                problems.add(query.text.problem(query.file, *TOO_DEEP))
         for pack_id in catalog.packs:
             problems.update(_of_discovery(catalog, pack_id, planners))
     finally:
@@ -74,7 +77,11 @@ def _of_discovery(catalog: Catalog, pack_id: str, planners: Sequence[Planner]) -
     for number, sql in enumerate(pack.discovery):
         where = ("discovery", number)
         wrong = _no_select(sql)
-        found = [wrong] if wrong else _on_platforms(sql, "discovery", pack.platforms, planners, catalog.schema)
+        try:
+            asked = _on_platforms(sql, "discovery", pack.platforms, planners, catalog.schema)
+            found = [wrong] if wrong else list(asked)
+        except RecursionError:
+            found = [Finding(*TOO_DEEP)]
         for finding in found:
             line, column = place_of(catalog.root / file, where, finding.word(sql))
             yield Problem(file, line, f"discovery: {finding.what}", finding.hint, column=column)

@@ -55,10 +55,11 @@ class _Lineage:
 
     def _settle(self) -> None:
         """Find what the names of inner queries stand for, until nothing is added."""
+        aliases = list(self._aliases())
         grown = True
         while grown:
             grown = False
-            for name, expression in self._aliases():
+            for name, expression in aliases:
                 known = self._inner.setdefault(name, set())
                 more = self._of(expression) - known
                 known |= more

@@ -23,15 +23,20 @@ from sqlglot import exp
 
 from server.catalog.files import read_text
 from server.catalog.header import DEFAULT_COST_SECONDS, Header, read_header
+from server.catalog.lineage import known_query
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.catalog.sql_text import SqlText
+from server.normalize.treatment import Known
 from server.normalize.values import BIGINT, DOUBLE, TEXT
 
 DUPLICATE = "osquery keeps the last of two columns of one name: give it another name with AS"
 TOO_DEEP = ("the SQL is nested too deep", "a query that deep is nobody's to review: WITH takes it apart")
 LONGEST_SQL = 64 * 1024
 """Characters. A config is at most 1 MiB, and no person reads a query longer than this."""
+MOST_COLUMNS = 500
+MOST_UNKNOWN = 20
+"""Names in one header key that the query does not give and that are said."""
 DEEPEST_SQL = 20
 """Brackets within brackets, and CASE within CASE."""
 
@@ -61,6 +66,7 @@ class Query:
     file: str
     header: Header = field(compare=False)
     text: SqlText = field(compare=False)
+    known: Known = field(compare=False)
     key: tuple[str, ...] = ()
     """The columns that name a row to a reader; not part of the version."""
     cost_seconds: float = DEFAULT_COST_SECONDS
@@ -88,6 +94,8 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
         return None
     try:
         columns = _columns(select, header, platforms, schema, shown, text, problems)
+        version = _version(header.mode, sql, columns)
+        known = known_query(version, sql, schema)
     except RecursionError:
         problems.append(text.problem(shown, *TOO_DEEP))
         return None
@@ -98,10 +106,11 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
         mode=header.mode,
         sql=sql,
         columns=columns,
-        version=_version(header.mode, sql, columns),
+        version=version,
         file=shown,
         header=header,
         text=text,
+        known=known,
         key=header.key,
         cost_seconds=header.cost_seconds,
     )
@@ -152,7 +161,10 @@ def _columns(
 ) -> tuple[QueryColumn, ...]:
     declared = dict(header.columns)
     columns: list[QueryColumn] = []
-    for projection in select.selects:
+    seen: set[str] = set()
+    if len(select.selects) > MOST_COLUMNS:
+        problems.append(text.problem(shown, f"more than {MOST_COLUMNS} columns"))
+    for projection in select.selects[:MOST_COLUMNS]:
         name = projection.alias_or_name
         if projection.is_star:
             hint = "osquery may answer a whole cached table with older rows, and its columns change with its version"
@@ -161,19 +173,20 @@ def _columns(
         if not name:
             problems.append(text.problem(shown, f"a column has no name: {projection.sql('sqlite')[:60]}", "add AS"))
             continue
-        if any(column.name.lower() == name.lower() for column in columns):
+        if name.lower() in seen:
             problems.append(text.problem(shown, f"column {name!r} is given twice", DUPLICATE, name, -1))
         kind = declared.pop(name, None) or passed_through(projection, select, platforms, schema)
         if kind is None:
             what, hint, at = _why_unknown(projection, _tables(select), platforms, schema)
             problems.append(text.problem(shown, what, hint, at))
             kind = TEXT
+        seen.add(name.lower())
         columns.append(QueryColumn(name, kind, name in header.volatile))
     names = [column.name for column in columns]
     for key, given in (("columns", declared), ("volatile", header.volatile), ("key", header.key)):
         problems += [
             Problem(shown, header.line(key), f"{key}: the query gives no column {name!r}", did_you_mean(name, names))
-            for name in sorted(set(given) - set(names))
+            for name in sorted(set(given) - set(names))[:MOST_UNKNOWN]
         ]
     return tuple(columns)
 
