@@ -59,6 +59,7 @@ class _Lineage:
         grown = True
         while grown:
             grown = False
+            aliases.reverse()  # so that a chain takes two turns, whichever way it is written
             for name, expression in aliases:
                 known = self._inner.setdefault(name, set())
                 more = self._of(expression) - known

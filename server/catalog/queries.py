@@ -35,11 +35,13 @@ TOO_DEEP = ("the SQL is nested too deep", "a query that deep is nobody's to revi
 LONGEST_SQL = 64 * 1024
 """Characters. A config is at most 1 MiB, and no person reads a query longer than this."""
 MOST_COLUMNS = 500
+MOST_PROBLEMS = 50
 MOST_UNKNOWN = 20
 """Names in one header key that the query does not give and that are said."""
 DEEPEST_SQL = 20
 """Brackets within brackets, and CASE within CASE."""
 
+_LACKING = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*\.(\w+)'>")
 _FILE_NAME = re.compile(r"(?P<query>[a-z][a-z0-9_]*)(?:\.(?P<platform>[a-z]+))?\.sql")
 
 
@@ -128,7 +130,7 @@ def _select(text: SqlText, shown: str, problems: list[Problem]) -> exp.Query | N
         statements = [statement for statement in sqlglot.parse(text.sql, read="sqlite") if statement is not None]
     except sqlglot.ParseError as error:
         first = error.errors[0] if error.errors else {}
-        what = f"not SQL: {first.get('description') or error}"
+        what = f"not SQL: {_LACKING.sub(_too_little, str(first.get('description') or error))}"
         line, column = text.line(first.get("line") or 1), first.get("col") or 0
         problems.append(Problem(shown, line, what, column=column))
         return None
@@ -150,6 +152,10 @@ def _select(text: SqlText, shown: str, problems: list[Problem]) -> exp.Query | N
     return statements[0]
 
 
+def _too_little(lacking: re.Match[str]) -> str:
+    return f"{lacking[1].lower()}() is given too little"
+
+
 def _columns(
     select: exp.Query,
     header: Header,
@@ -161,7 +167,7 @@ def _columns(
 ) -> tuple[QueryColumn, ...]:
     declared = dict(header.columns)
     columns: list[QueryColumn] = []
-    seen: set[str] = set()
+    seen, begun = set[str](), len(problems)
     if len(select.selects) > MOST_COLUMNS:
         problems.append(text.problem(shown, f"more than {MOST_COLUMNS} columns"))
     for projection in select.selects[:MOST_COLUMNS]:
@@ -180,6 +186,8 @@ def _columns(
             what, hint, at = _why_unknown(projection, _tables(select), platforms, schema)
             problems.append(text.problem(shown, what, hint, at))
             kind = TEXT
+        if len(problems) > begun + MOST_PROBLEMS:
+            break
         seen.add(name.lower())
         columns.append(QueryColumn(name, kind, name in header.volatile))
     names = [column.name for column in columns]
