@@ -8,8 +8,8 @@ from server.cli.packs_check import check
 from server.cli.packs_exchange import export, import_
 from server.cli.packs_folder import init, schemas
 from server.cli.packs_list import list_packs
-from server.cli.packs_test import test
 from server.cli.packs_schema import schema
+from server.cli.packs_test import test
 
 
 @click.group()
