@@ -82,7 +82,7 @@ FILES: list[tuple[str, str, str | bytes, str]] = [
         "WITH " + ", ".join(f"t{n} AS (SELECT c{n + 1} AS c{n} FROM t{n + 1})" for n in range(1200))
         + ", t1200 AS (SELECT uid AS c1200 FROM users) SELECT CAST(c0 AS TEXT) AS a FROM t0"), ""),
     ("a long header", QUERY, "-- x\n" + "-- volatile: " + ", ".join(f"a{n}" for n in range(50_000)) + "\nSELECT 1", ""),
-    ("many headers", QUERY, "".join(f"-- a{'b' * (n % 9)}: x\n" for n in range(20_000)) + "SELECT 1", "header has more"),
+    ("many headers", QUERY, "".join(f"-- a{'b' * (n % 9)}: x\n" for n in range(20_000)) + "SELECT 1", "has more than"),
     ("NUL", QUERY, sql("SELECT uid\0 FROM users"), ""),
     ("a parameter", QUERY, sql("SELECT uid FROM users WHERE uid = ?"), "bindings"),
     ("a 10 MB pack", PACK, "title: x\n" + "# " + "y" * 99 + "\n" + ("#" * 99 + "\n") * 105_000, "larger than"),
