@@ -18,7 +18,7 @@ from server.catalog.packs import Pack
 from server.catalog.problems import CatalogError, Problem
 from server.catalog.queries import Query, load_query
 from server.catalog.references import check_references, without_dangling
-from server.catalog.schema import OsquerySchema, load_schema
+from server.catalog.schema import NOTES, TABLES, OsquerySchema, SchemaError, load_schema
 from server.catalog.yaml_files import read_located, read_model
 from server.normalize.treatment import Minimisation
 
@@ -115,13 +115,15 @@ def load_catalog(root: Path) -> Catalog:
 def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
     """Read what can be read under ``root``, and say what cannot."""
     problems: list[Problem] = []
-    if not (root / "schema" / "osquery.json").is_file():
-        raise CatalogError([Problem(str(root), 1, "no packs here", "a packs folder has schema/osquery.json in it")])
+    if not (root / TABLES).is_file():
+        raise CatalogError([Problem(str(root), 1, "no packs here", f"a packs folder has {TABLES} in it")])
+    if not (root / NOTES).is_file():
+        hint = "copy it from the packs that come with Muster; muster packs schema does so"
+        raise CatalogError([Problem(NOTES, 1, "what else is known of osquery is missing", hint)])
     try:
         schema = load_schema(root)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        what = f"not an osquery schema ({type(error).__name__}: {error})"
-        raise CatalogError([Problem("schema/osquery.json", 1, what)]) from error
+    except SchemaError as error:
+        raise CatalogError([Problem(error.file, 1, str(error))]) from error
     problems += check_folders(root)
     fleet, schema = read_fleet(root, schema, problems)
     queries = _queries(root, schema, problems)

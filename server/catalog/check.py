@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
 
 import sqlglot
 from sqlglot import exp
 
 from server.catalog.catalog import Catalog
 from server.catalog.findings import Finding, findings_of_plan
-from server.catalog.lineage import known_query
+from server.catalog.moving import moving_columns
 from server.catalog.planner import Planner
 from server.catalog.problems import Problem
-from server.catalog.queries import DEEPEST_SQL, LONGEST_SQL, Query
+from server.catalog.queries import DEEPEST_SQL, LONGEST_SQL, TOO_DEEP, Query
 from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.catalog.sql_text import SqlText
 from server.catalog.yaml_files import place_of
-
-# What leaves a value as it is, or moves where it does; a division may well make it stand still.
-_PASSING: tuple[type[exp.Expr], ...] = (
-    *(exp.Alias, exp.Column, exp.Identifier, exp.Paren, exp.Cast, exp.DataType, exp.Literal, exp.Null),
-    *(exp.Coalesce, exp.Max, exp.Min, exp.Sum, exp.Add, exp.Sub, exp.Mul),
-)
 
 
 def check_queries(catalog: Catalog) -> list[Problem]:
@@ -31,9 +24,12 @@ def check_queries(catalog: Catalog) -> list[Problem]:
     problems: set[Problem] = set()
     try:
         for query in {query.file: query for query in catalog.queries.values()}.values():
-            found = _on_platforms(query.text.sql, query.mode, query.platforms, planners, catalog.schema)
-            problems.update(_problem(query, finding) for finding in found)
-            problems.update(_of_columns(query, catalog.schema))
+            try:
+                found = _on_platforms(query.text.sql, query.mode, query.platforms, planners, catalog.schema)
+                problems.update(_problem(query, finding) for finding in found)
+                problems.update(_of_columns(query, catalog.schema))
+            except RecursionError:
+                problems.add(query.text.problem(query.file, *TOO_DEEP))
         for pack_id in catalog.packs:
             problems.update(_of_discovery(catalog, pack_id, planners))
     finally:
@@ -68,24 +64,12 @@ def _of_columns(query: Query, schema: OsquerySchema) -> Iterator[Problem]:
         yield Problem(query.file, 1, f"the name {query.name!r} ends in epoch or counter", hint)
     if query.mode != "state":
         return
-    origins = known_query(query.version, query.sql, schema).origins
-    for projection in cast("exp.Query", sqlglot.parse_one(query.sql, read="sqlite")).selects:
-        name = projection.alias_or_name
-        column = next((column for column in query.columns if column.name == name), None)
-        if column is None or column.volatile or not all(isinstance(node, _PASSING) for node in projection.walk()):
-            continue
-        found = origins.get(name.lower(), frozenset())
-        moving = sorted(origin for origin in found if _moves(schema, *origin))
-        if not moving or (len(moving) < len(found) and len({given for _, given in found}) == 1):
-            continue  # a bare name of several tables may be that of the one that stands still
-        what = f"column {name!r} is {'.'.join(moving[0])}, which moves all the time: every answer would be a new row"
-        hint = f"declare it in the header (-- volatile: {name}), or leave it out"
-        yield query.text.problem(query.file, what, hint, name)
-
-
-def _moves(schema: OsquerySchema, table: str, column: str) -> bool:
-    known = schema.table(table)
-    return known is not None and known.by_name[column].moving
+    volatile = {column.name for column in query.columns if column.volatile}
+    for name, origin in moving_columns(query.sql, schema).items():
+        if name not in volatile:
+            what = f"column {name!r} is {origin}, which moves all the time: every answer would be a new row"
+            hint = f"declare it in the header (-- volatile: {name}), or leave it out"
+            yield query.text.problem(query.file, what, hint, name)
 
 
 def _of_discovery(catalog: Catalog, pack_id: str, planners: Sequence[Planner]) -> Iterator[Problem]:
@@ -93,7 +77,11 @@ def _of_discovery(catalog: Catalog, pack_id: str, planners: Sequence[Planner]) -
     for number, sql in enumerate(pack.discovery):
         where = ("discovery", number)
         wrong = _no_select(sql)
-        found = [wrong] if wrong else _on_platforms(sql, "discovery", pack.platforms, planners, catalog.schema)
+        try:
+            asked = _on_platforms(sql, "discovery", pack.platforms, planners, catalog.schema)
+            found = [wrong] if wrong else list(asked)
+        except RecursionError:
+            found = [Finding(*TOO_DEEP)]
         for finding in found:
             line, column = place_of(catalog.root / file, where, finding.word(sql))
             yield Problem(file, line, f"discovery: {finding.what}", finding.hint, column=column)

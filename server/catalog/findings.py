@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import sqlglot
 from sqlglot import exp
@@ -17,6 +18,8 @@ from server.catalog.schema import OsquerySchema, SchemaTable
 _MISSING = re.compile(r"no such (?P<kind>table|column|function): (?P<name>.+)")
 _OF_SQLITE = ("sqlite_", "pragma_", "dbstat", "bytecode", "tables_used")
 _ROW_NUMBERS = frozenset({"rowid", "_rowid_", "oid"})
+MOST_NAMES = 20
+"""Unknown names of one query that are said."""
 _WITH_EFFECT = frozenset({"carve", "sleep", "load_extension"})
 
 
@@ -45,8 +48,9 @@ def findings_of_plan(planner: Planner, sql: str, mode: str, schema: OsquerySchem
         plan = planner.plan(sql)
     except PlanError as error:
         yield _refused(error, sql, planner, schema)
-        yield from _unknown_names(sql, planner, schema)
+        yield from islice(_unknown_names(sql, planner, schema), MOST_NAMES)
         return
+    yield from _too_new(sql)
     yield from _of_reads(plan, planner)
     for name in sorted(plan.functions - schema.functions.names()):
         if name in _WITH_EFFECT:
@@ -98,6 +102,14 @@ def _unknown_names(sql: str, planner: Planner, schema: OsquerySchema) -> Iterato
         name = call.name.lower()
         if name not in schema.functions.names():
             yield Finding(f"no such function: {call.name}", did_you_mean(name, schema.functions.names()), call.name)
+
+
+def _too_new(sql: str) -> Iterator[Finding]:
+    """What the SQLite in osquery (3.42) does not read yet."""
+    older = "the SQLite in osquery is older than this: order the rows in a sub-select"
+    for order in sqlglot.parse_one(sql, read="sqlite").find_all(exp.Order):
+        if not isinstance(order.parent, exp.Query | exp.Window):
+            yield Finding("ORDER BY within a function", older, "order")
 
 
 def _of_reads(plan: Plan, planner: Planner) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from server.catalog.problems import Problem, did_you_mean
 MODES = ("state", "latest", "events")
 KEYS = ("mode", "key", "volatile", "columns", "cost")
 DEFAULT_COST_SECONDS = 0.01
+MOST_LINES = 200
 
 _LINE = re.compile(r"--\s*(?P<key>[a-z_]+):\s*(?P<value>.*)")
 _TYPED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s+(?P<kind>text|bigint|double)")
@@ -40,7 +41,9 @@ def read_header(lines: Sequence[str], shown: str, problems: list[Problem]) -> He
     description: list[str] = []
     values: dict[str, str] = {}
     at: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
+    if len(lines) > MOST_LINES:
+        problems.append(Problem(shown, MOST_LINES + 1, f"the header has more than {MOST_LINES} lines"))
+    for number, line in enumerate(lines[:MOST_LINES], 1):
         match = _LINE.fullmatch(line.strip())
         if not match:
             description.append(line.strip().removeprefix("--").strip())

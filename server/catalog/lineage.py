@@ -55,10 +55,12 @@ class _Lineage:
 
     def _settle(self) -> None:
         """Find what the names of inner queries stand for, until nothing is added."""
+        aliases = list(self._aliases())
         grown = True
         while grown:
             grown = False
-            for name, expression in self._aliases():
+            aliases.reverse()  # so that a chain takes two turns, whichever way it is written
+            for name, expression in aliases:
                 known = self._inner.setdefault(name, set())
                 more = self._of(expression) - known
                 known |= more

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from server.catalog.controls import Text
-from server.catalog.lineage import known_query
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.queries import Query
 from server.catalog.schema import OsquerySchema
@@ -70,7 +69,7 @@ def read_minimisation(
     root: Path, queries: Mapping[tuple[str, str], Query], schema: OsquerySchema, problems: list[Problem]
 ) -> Minimisation:
     """Read the rules of a packs folder; without a file there are none, and the never-list is in force all the same."""
-    known = {at: known_query(query.version, query.sql, schema) for at, query in queries.items()}
+    known = {at: query.known for at, query in queries.items()}
     path = root / FILE
     if not path.is_file():
         return Minimisation((), known)

@@ -12,7 +12,7 @@ from typing import cast
 
 import apsw
 
-from server.catalog.schema import OsquerySchema, SchemaTable
+from server.catalog.schema import OsquerySchema, SchemaColumn, SchemaTable
 from server.normalize.values import TEXT
 
 _COLLATIONS = ("version", "version_dpkg", "version_rhel", "version_arch")
@@ -72,7 +72,7 @@ class Planner:
                 self._database.create_scalar_function(name, _nothing, number)
         for name in _COLLATIONS:
             self._database.create_collation(name, lambda left, right: (left > right) - (left < right))
-        module = cast("apsw.VTModule", _Module(self.tables, self._candidates))
+        module = cast("apsw.VTModule", _Module(platform, self.tables, self._candidates))
         self._database.create_module("osquery", module, use_bestindex_object=True)
         for name in self.tables:
             self._database.execute(f'CREATE VIRTUAL TABLE "{name}" USING osquery("{name}")')
@@ -113,7 +113,8 @@ def _nothing(*_: object) -> None:
 class _Module:
     """Makes the virtual tables; its one argument is the table's name."""
 
-    def __init__(self, tables: Mapping[str, SchemaTable], candidates: list[Scan]) -> None:
+    def __init__(self, platform: str, tables: Mapping[str, SchemaTable], candidates: list[Scan]) -> None:
+        self._platform = platform
         self._tables = tables
         self._candidates = candidates
 
@@ -122,12 +123,16 @@ class _Module:
     ) -> tuple[str, apsw.VTTable]:
         table = self._tables[tablename]
         columns = ", ".join(
-            f'"{column.name}" {_SQL_TYPES[column.kind]}{" HIDDEN" if "hidden" in column.flags else ""}'
+            f'"{column.name}" {_SQL_TYPES[column.kind]}{" HIDDEN" if self._hidden(column) else ""}'
             for column in table.columns
         )
         return f"CREATE TABLE x ({columns})", cast("apsw.VTTable", _Table(table, self._candidates))
 
     Connect = Create
+
+    def _hidden(self, column: SchemaColumn) -> bool:
+        """Whether a star leaves it out, as it does what other platforms have."""
+        return "hidden" in column.flags or self._platform not in column.platforms
 
 
 class _Table:

@@ -23,18 +23,25 @@ from sqlglot import exp
 
 from server.catalog.files import read_text
 from server.catalog.header import DEFAULT_COST_SECONDS, Header, read_header
+from server.catalog.lineage import known_query
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.catalog.sql_text import SqlText
+from server.normalize.treatment import Known
 from server.normalize.values import BIGINT, DOUBLE, TEXT
 
 DUPLICATE = "osquery keeps the last of two columns of one name: give it another name with AS"
 TOO_DEEP = ("the SQL is nested too deep", "a query that deep is nobody's to review: WITH takes it apart")
 LONGEST_SQL = 64 * 1024
 """Characters. A config is at most 1 MiB, and no person reads a query longer than this."""
+MOST_COLUMNS = 500
+MOST_PROBLEMS = 50
+MOST_UNKNOWN = 20
+"""Names in one header key that the query does not give and that are said."""
 DEEPEST_SQL = 20
 """Brackets within brackets, and CASE within CASE."""
 
+_LACKING = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*\.(\w+)'>")
 _FILE_NAME = re.compile(r"(?P<query>[a-z][a-z0-9_]*)(?:\.(?P<platform>[a-z]+))?\.sql")
 
 
@@ -61,6 +68,7 @@ class Query:
     file: str
     header: Header = field(compare=False)
     text: SqlText = field(compare=False)
+    known: Known = field(compare=False)
     key: tuple[str, ...] = ()
     """The columns that name a row to a reader; not part of the version."""
     cost_seconds: float = DEFAULT_COST_SECONDS
@@ -88,6 +96,8 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
         return None
     try:
         columns = _columns(select, header, platforms, schema, shown, text, problems)
+        version = _version(header.mode, sql, columns)
+        known = known_query(version, sql, schema)
     except RecursionError:
         problems.append(text.problem(shown, *TOO_DEEP))
         return None
@@ -98,10 +108,11 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
         mode=header.mode,
         sql=sql,
         columns=columns,
-        version=_version(header.mode, sql, columns),
+        version=version,
         file=shown,
         header=header,
         text=text,
+        known=known,
         key=header.key,
         cost_seconds=header.cost_seconds,
     )
@@ -119,7 +130,7 @@ def _select(text: SqlText, shown: str, problems: list[Problem]) -> exp.Query | N
         statements = [statement for statement in sqlglot.parse(text.sql, read="sqlite") if statement is not None]
     except sqlglot.ParseError as error:
         first = error.errors[0] if error.errors else {}
-        what = f"not SQL: {first.get('description') or error}"
+        what = f"not SQL: {_LACKING.sub(_too_little, str(first.get('description') or error))}"
         line, column = text.line(first.get("line") or 1), first.get("col") or 0
         problems.append(Problem(shown, line, what, column=column))
         return None
@@ -141,6 +152,10 @@ def _select(text: SqlText, shown: str, problems: list[Problem]) -> exp.Query | N
     return statements[0]
 
 
+def _too_little(lacking: re.Match[str]) -> str:
+    return f"{lacking[1].lower()}() is given too little"
+
+
 def _columns(
     select: exp.Query,
     header: Header,
@@ -152,7 +167,10 @@ def _columns(
 ) -> tuple[QueryColumn, ...]:
     declared = dict(header.columns)
     columns: list[QueryColumn] = []
-    for projection in select.selects:
+    seen, begun = set[str](), len(problems)
+    if len(select.selects) > MOST_COLUMNS:
+        problems.append(text.problem(shown, f"more than {MOST_COLUMNS} columns"))
+    for projection in select.selects[:MOST_COLUMNS]:
         name = projection.alias_or_name
         if projection.is_star:
             hint = "osquery may answer a whole cached table with older rows, and its columns change with its version"
@@ -161,19 +179,22 @@ def _columns(
         if not name:
             problems.append(text.problem(shown, f"a column has no name: {projection.sql('sqlite')[:60]}", "add AS"))
             continue
-        if any(column.name.lower() == name.lower() for column in columns):
+        if name.lower() in seen:
             problems.append(text.problem(shown, f"column {name!r} is given twice", DUPLICATE, name, -1))
         kind = declared.pop(name, None) or passed_through(projection, select, platforms, schema)
         if kind is None:
             what, hint, at = _why_unknown(projection, _tables(select), platforms, schema)
             problems.append(text.problem(shown, what, hint, at))
             kind = TEXT
+        if len(problems) > begun + MOST_PROBLEMS:
+            break
+        seen.add(name.lower())
         columns.append(QueryColumn(name, kind, name in header.volatile))
     names = [column.name for column in columns]
     for key, given in (("columns", declared), ("volatile", header.volatile), ("key", header.key)):
         problems += [
             Problem(shown, header.line(key), f"{key}: the query gives no column {name!r}", did_you_mean(name, names))
-            for name in sorted(set(given) - set(names))
+            for name in sorted(set(given) - set(names))[:MOST_UNKNOWN]
         ]
     return tuple(columns)
 

@@ -13,6 +13,9 @@ from server.catalog.yaml_files import place_of
 if TYPE_CHECKING:
     from server.catalog.catalog import Catalog, LoadedControl
 
+MOST_MISSING = 20
+"""Names of one pack that nothing bears and that are said."""
+
 
 def check_references(catalog: Catalog) -> Iterator[Problem]:
     """Every name that nothing bears. A file that is there but wrong is named for what is wrong in it, and not here."""
@@ -46,13 +49,13 @@ def _of_packs(catalog: Catalog) -> Iterator[Problem]:
     controls = {path.parent.name for path in (catalog.root / "controls").glob("*/*/control.yaml")}
     for pack_id, pack in catalog.packs.items():
         file = f"{pack_id}.yaml"
-        wanted = [("query", "queries", name, name, queries) for name in pack.queries]
-        wanted += [("control", "controls", at, name, controls) for at, name in enumerate(pack.controls)]  # type: ignore[misc]
-        for kind, key, part, name, known in wanted:
-            if name not in known:
-                line, column = place_of(catalog.root / file, (key, part))
-                hint = did_you_mean(name, known)
-                yield Problem(file, line, f"there is no {kind} {name!r}", hint, column=column)
+        missing: list[tuple[str, str, str | int, str]] = []
+        missing += [("query", "queries", name, name) for name in pack.queries if name not in queries]
+        missing += [("control", "controls", at, name) for at, name in enumerate(pack.controls) if name not in controls]
+        for kind, key, part, name in missing[:MOST_MISSING]:
+            line, column = place_of(catalog.root / file, (key, part))
+            hint = did_you_mean(name, queries if kind == "query" else controls)
+            yield Problem(file, line, f"there is no {kind} {name!r}", hint, column=column)
 
 
 def _modes(catalog: Catalog) -> Iterator[Problem]:

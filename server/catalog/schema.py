@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from server.normalize.values import OSQUERY_TYPES
 
 PLATFORMS = ("darwin", "linux", "windows")
+TABLES, NOTES = "schema/osquery.json", "schema/notes.json"
 FLAGS = ("required", "index", "additional", "optimized", "hidden")
 
 
@@ -96,27 +97,55 @@ class OsquerySchema:
         return [table for table in self._tables.values() if platform in table.platforms]
 
 
+class SchemaError(ValueError):
+    """A file of the schema cannot be used: ``file`` is its name in the packs folder, the message says why."""
+
+    def __init__(self, file: str, why: Exception) -> None:
+        super().__init__(f"not an osquery schema ({type(why).__name__}: {why})")
+        self.file = file
+
+
 def load_schema(packs: Path) -> OsquerySchema:
-    """Read ``schema/osquery.json`` and ``schema/notes.json`` of a packs folder; the notes may be missing."""
-    data = json.loads((packs / "schema" / "osquery.json").read_text(encoding="utf-8"))
-    notes_file = packs / "schema" / "notes.json"
-    notes = json.loads(notes_file.read_text(encoding="utf-8")) if notes_file.is_file() else {}
-    tables: dict[str, SchemaTable] = {}
-    for entry in data["tables"]:
-        columns = _columns(entry, frozenset(notes.get("moving", {}).get(entry["name"], ())))
-        for name in (entry["name"], *entry.get("aliases", ())):
-            tables[name] = SchemaTable(
-                name=name,
-                platforms=tuple(entry["platforms"]),
-                columns=columns,
-                canonical=entry["name"],
-                evented=bool(entry.get("evented")),
-                cacheable=bool(entry.get("cacheable")),
-                per_user=bool(entry.get("user_data")) and entry["name"] not in notes.get("system_wide_too", ()),
-                heeds_like=entry["name"] in notes.get("like", ()),
-            )
-    own = {name: tuple(numbers) for name, numbers in notes.get("own_functions", {}).items()}
-    return OsquerySchema(data["osquery_version"], tables, Functions(own, frozenset(notes.get("sqlite_functions", ()))))
+    """Read ``schema/osquery.json`` and ``schema/notes.json`` of a packs folder. Raises ``SchemaError``."""
+    file = NOTES
+    try:
+        notes = _Notes(json.loads((packs / file).read_text(encoding="utf-8")))
+        file = TABLES
+        data = json.loads((packs / file).read_text(encoding="utf-8"))
+        tables: dict[str, SchemaTable] = {}
+        for entry in data["tables"]:
+            for table in _tables(entry, notes):
+                tables[table.name] = table
+        return OsquerySchema(str(data["osquery_version"]), tables, notes.functions)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SchemaError(file, error) from error
+
+
+class _Notes:
+    """What osquery's spec files do not say."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self.moving = {table: frozenset(columns) for table, columns in data["moving"].items()}
+        self.system_wide_too = frozenset(data["system_wide_too"])
+        self.like = frozenset(data["like"])
+        own = {name: tuple(int(number) for number in numbers) for name, numbers in data["own_functions"].items()}
+        self.functions = Functions(own, frozenset(data["sqlite_functions"]))
+
+
+def _tables(entry: Mapping[str, Any], notes: _Notes) -> Iterator[SchemaTable]:
+    """A table, and one for each of its aliases."""
+    columns = _columns(entry, notes.moving.get(entry["name"], frozenset()))
+    for name in (entry["name"], *entry.get("aliases", ())):
+        yield SchemaTable(
+            name=name,
+            platforms=tuple(entry["platforms"]),
+            columns=columns,
+            canonical=entry["name"],
+            evented=bool(entry.get("evented")),
+            cacheable=bool(entry.get("cacheable")),
+            per_user=bool(entry.get("user_data")) and entry["name"] not in notes.system_wide_too,
+            heeds_like=entry["name"] in notes.like,
+        )
 
 
 def _columns(entry: Mapping[str, Any], moving: frozenset[str]) -> tuple[SchemaColumn, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from server.catalog.problems import Problem
 
@@ -20,7 +21,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SqlText:
     """Some SQL, and the line of its file on which it begins."""
 
@@ -38,8 +39,7 @@ class SqlText:
 
     def find(self, name: str, which: int = 0) -> tuple[int, int]:
         """Line and column of a name (of all its places, the one at position ``which``), or of the SQL's first word."""
-        wanted = name.lower()
-        found = [offset for offset, text in self._names() if text == wanted]
+        found = self._offsets.get(name.lower())
         if not found:
             return self.first_line, 0
         return self.place(found[which] if -len(found) <= which < len(found) else found[0])
@@ -59,6 +59,14 @@ class SqlText:
             elif text in (")", "end"):
                 depth -= 1
         return deepest
+
+    @cached_property
+    def _offsets(self) -> dict[str, list[int]]:
+        """Where each name stands."""
+        offsets: dict[str, list[int]] = {}
+        for offset, text in self._names():
+            offsets.setdefault(text, []).append(offset)
+        return offsets
 
     def _names(self) -> Iterator[tuple[int, str]]:
         """Everything but white space, comments and strings: its offset and its text in lower case, without quotes."""

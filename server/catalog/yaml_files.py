@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -177,8 +178,8 @@ def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int
 
     Where the word is not found in the source as it stands, the key is the place.
     """
-    text = path.read_text(encoding="utf-8")
-    line, column = _place(_tree(path), where)
+    text, tree = _source(path, path.stat().st_mtime_ns)
+    line, column = _place(tree, where)
     if not word:
         return line, column
     lines = text.splitlines()
@@ -194,5 +195,8 @@ def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int
     return line, column
 
 
-def _tree(path: Path) -> Any:
-    return YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+@lru_cache(maxsize=4)
+def _source(path: Path, changed: int) -> tuple[str, Any]:
+    """A file's text and tree, kept for the next problem in it as long as the file did not change."""
+    text = path.read_text(encoding="utf-8")
+    return text, YAML(typ="rt", pure=True).load(text)

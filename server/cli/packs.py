@@ -9,6 +9,7 @@ from server.cli.packs_check import check
 from server.cli.packs_exchange import export, import_
 from server.cli.packs_folder import init, schemas
 from server.cli.packs_list import list_packs
+from server.cli.packs_schema import schema
 
 
 @click.group()
@@ -17,6 +18,7 @@ def packs() -> None:
 
 
 packs.add_command(check)
+packs.add_command(schema)
 packs.add_command(import_)
 packs.add_command(export)
 packs.add_command(init)

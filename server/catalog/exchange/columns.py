@@ -74,19 +74,6 @@ def untyped_columns(sql: str, platforms: tuple[str, ...], schema: OsquerySchema)
     ]
 
 
-def moving_columns(sql: str, schema: OsquerySchema) -> list[str]:
-    """The columns of a query that are passed through and move all the time: pids, sizes, counters."""
-    statement = sqlglot.parse_one(sql, read="sqlite")
-    assert isinstance(statement, exp.Query)
-    tables = [table for node in statement.find_all(exp.Table) if (table := schema.table(node.name))]
-    moving = {name for table in tables for name, column in table.by_name.items() if column.moving}
-    return [
-        projection.alias_or_name
-        for projection in statement.selects
-        if any(column.name.lower() in moving for column in projection.find_all(exp.Column))
-    ]
-
-
 def _name(select: exp.Select, platform: str, schema: OsquerySchema, *, first: bool) -> bool:
     """Name the columns of one SELECT in place; says whether that changed anything."""
     expanded = [

@@ -12,8 +12,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from server.catalog.catalog import NOT_PACKS
-from server.catalog.exchange.columns import NotNamedError, moving_columns, name_columns, untyped_columns
+from server.catalog.exchange.columns import NotNamedError, name_columns, untyped_columns
 from server.catalog.exchange.foreign import ForeignPack, ForeignPolicy, ForeignQuery, platforms_meant
+from server.catalog.moving import moving_columns
 from server.catalog.packs import WEEK
 from server.catalog.problems import Problem
 from server.catalog.schema import PLATFORMS, OsquerySchema
