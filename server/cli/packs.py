@@ -9,6 +9,7 @@ from server.cli.packs_check import check
 from server.cli.packs_exchange import export, import_
 from server.cli.packs_folder import init, schemas
 from server.cli.packs_list import list_packs
+from server.cli.shipping import apply, history, promote, rollback
 
 
 @click.group()
@@ -16,10 +17,5 @@ def packs() -> None:
     """Query packs: what the fleet is asked, and by which controls it is judged."""
 
 
-packs.add_command(check)
-packs.add_command(import_)
-packs.add_command(export)
-packs.add_command(init)
-packs.add_command(list_packs)
-packs.add_command(schemas)
-packs.add_command(test)
+for _command in (check, import_, export, init, list_packs, schemas, test, apply, promote, rollback, history):
+    packs.add_command(_command)

@@ -11,7 +11,7 @@ from server.catalog.assets import IN_USE, Asset
 from server.normalize.devices import usable_serial
 from server.normalize.times import iso
 from server.store.days import reopen_from
-from server.store.devices import add_expected, keys_changed
+from server.store.devices import add_expected, keys_changed, tags_changed
 from server.store.driver import Transaction
 from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import, differences, record
 
@@ -158,7 +158,7 @@ async def _bring_devices(
     devices, at = await _devices(tx), iso(source.now)
     today = start_of(date.fromisoformat(source.today))
     expected: list[tuple[Asset, str]] = []
-    owned, told, scopes, left, back = [], [], [], [], []
+    owned, tagged, told, scopes, left, back = [], [], [], [], [], []
     for asset in written:
         device, old = devices.get(asset.serial), known.get(asset.serial)
         scope = start_of(date.fromisoformat(asset.in_scope_from)) if asset.in_scope_from else None
@@ -167,7 +167,9 @@ async def _bring_devices(
                 expected.append((asset, scope or today))
             continue
         number = device.device_no
-        owned.append((asset.owner, asset.tags, number))
+        owned.append((asset.owner, number))
+        if asset.tags != (old["tags"] if old else ""):  # else they stay as 'muster device tag' left them
+            tagged.append((asset.tags, number))
         if not device.enrolled:
             told.append((asset.hostname, asset.platform, asset.shown, number))
         if scope and (not device.enrolled or scope < device.in_scope_from):
@@ -179,13 +181,16 @@ async def _bring_devices(
             back.append((number,))
     await add_expected(tx, expected)
     update = "UPDATE muster_devices SET {} WHERE device_no = ?"
-    await tx.many(update.format("owner = ?, tags = ?"), owned)
+    await tx.many(update.format("owner = ?"), owned)
+    await tx.many(update.format("tags = ?"), tagged)
     await tx.many(update.format("hostname = ?, platform = ?, serial = ?"), told)
     await tx.many(update.format("in_scope_from = ?"), scopes)
     await tx.many(update.format("retired_at = ?") + " AND retired_at IS NULL", left)
     await tx.many(update.format("retired_at = NULL"), back)
     if left:
         await keys_changed(tx)
+    if tagged:
+        await tags_changed(tx, [number for _, number in tagged], source.now)
 
 
 async def _devices(tx: Transaction) -> dict[str, _Device]:
