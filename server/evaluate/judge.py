@@ -183,13 +183,12 @@ async def _judge_platform(
     if platform_rule and platform_rule.confidence == "draft":
         platform_rule = None
     if loaded is None or platform_rule is None or reach == frozenset():
-        reason = "platform" if loaded and platform_rule is None else "not_targeted"
+        unknown = loaded is not None and platform_rule is None
+        reason = "platform" if unknown else "not_targeted"
         rows = await tx.rows(statements.PLATFORM_DEVICES, (platform, day.starts_at))
         return {
-            number: _NEVER_SEEN
-            if loaded and never_seen and scope < day.ends_at
-            else _not_applicable(scope, day, reason)
-            for number, scope, never_seen in rows
+            number: _NEVER_SEEN if unknown and never and scope < day.ends_at else _not_applicable(scope, day, reason)
+            for number, scope, never in rows
         }
     table = tables[platform_rule.query]
     query = court.catalog.queries[platform_rule.query, platform]

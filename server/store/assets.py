@@ -158,7 +158,7 @@ async def _bring_devices(
     devices, at = await _devices(tx), iso(source.now)
     today = start_of(date.fromisoformat(source.today))
     expected: list[tuple[Asset, str]] = []
-    owned, tagged, told, scopes, left, back = [], [], [], [], [], []
+    owned, told, scopes, left, back = [], [], [], [], []
     for asset in written:
         device, old = devices.get(asset.serial), known.get(asset.serial)
         scope = start_of(date.fromisoformat(asset.in_scope_from)) if asset.in_scope_from else None
@@ -168,8 +168,6 @@ async def _bring_devices(
             continue
         number = device.device_no
         owned.append((asset.owner, number))
-        if asset.tags != (old["tags"] if old else ""):  # else they stay as 'muster device tag' left them
-            tagged.append((asset.tags, number))
         if not device.enrolled:
             told.append((asset.hostname, asset.platform, asset.shown, number))
         if scope and (not device.enrolled or scope < device.in_scope_from):
@@ -182,15 +180,31 @@ async def _bring_devices(
     await add_expected(tx, expected)
     update = "UPDATE muster_devices SET {} WHERE device_no = ?"
     await tx.many(update.format("owner = ?"), owned)
-    await tx.many(update.format("tags = ?"), tagged)
     await tx.many(update.format("hostname = ?, platform = ?, serial = ?"), told)
     await tx.many(update.format("in_scope_from = ?"), scopes)
     await tx.many(update.format("retired_at = ?") + " AND retired_at IS NULL", left)
     await tx.many(update.format("retired_at = NULL"), back)
     if left:
         await keys_changed(tx)
+    await _tag(tx, written, known, devices, source.now)
+
+
+async def _tag(
+    tx: Transaction,
+    written: Sequence[Asset],
+    known: Mapping[str, Mapping[str, Any]],
+    devices: Mapping[str, _Device],
+    now: float,
+) -> None:
+    """Give devices the tags that are new in the register; else they stay as ``muster device tag`` left them."""
+    tagged = [
+        (asset.tags, devices[asset.serial].device_no)
+        for asset in written
+        if asset.serial in devices and asset.tags != (known[asset.serial]["tags"] if asset.serial in known else "")
+    ]
+    await tx.many("UPDATE muster_devices SET tags = ? WHERE device_no = ?", tagged)
     if tagged:
-        await tags_changed(tx, [number for _, number in tagged], source.now)
+        await tags_changed(tx, [number for _, number in tagged], now)
 
 
 async def _devices(tx: Transaction) -> dict[str, _Device]:
