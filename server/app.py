@@ -20,11 +20,9 @@ from aiohttp import web
 from server import console
 from server.api import osquery, people
 from server.api.gate import Gate
-from server.api.keys import ASKER, CLONES, CONFIGS, GATE, PRESENCE, STORE, Configs, Presence
-from server.catalog.catalog import Catalog, load_catalog
-from server.catalog.config import check_size, config_body
-from server.catalog.problems import CatalogError
-from server.catalog.schema import PLATFORMS
+from server.api.keys import ASKER, CLONES, GATE, PRESENCE, STORE, Presence
+from server.applying import settle
+from server.catalog.catalog import load_catalog
 from server.drivers.postgres import open_postgres
 from server.drivers.postgres_ask import PostgresAsker, user_of
 from server.drivers.postgres_findings import examine_postgres
@@ -34,10 +32,12 @@ from server.drivers.sqlite_ask import SqliteAsker
 from server.drivers.sqlite_findings import examine_sqlite
 from server.store.ask import Asker
 from server.store.clones import Clones
-from server.store.driver import Driver, NotReadyError, Work
+from server.store.driver import Driver, NotReadyError, StoreError, Work
 from server.store.findings import Finding
+from server.store.in_force import InForce, Part, load_in_force
 from server.store.migrate import migrate, require_current
 from server.store.minimise_key import settled_key
+from server.store.reload import KeyOf
 from server.store.store import Store
 from server.worker import Keep, Worker
 
@@ -129,27 +129,44 @@ async def examine(url: str, work: Work[list[Finding]], *, whole: bool) -> list[F
 @asynccontextmanager
 async def opened_store(
     url: str,
-    packs: Path,
+    packs: Path | None,
     *,
     max_age_days: int = 90,
     clock: Callable[[], float] = time.time,
     ingests: bool = False,
+    serves: bool = False,
     key_file: Path | None = None,
     sql_database: str | None = None,
 ) -> AsyncIterator[tuple[Store, Database]]:
-    """Open a migrated database with the catalog under ``packs``. Raises ``CatalogError`` too.
+    """Open a migrated database with the catalog under ``packs``, or the packs in force. Raises ``CatalogError`` too.
 
-    A store that ``ingests`` gets the key of minimisation's hashes, if a rule needs one.
+    A store that ``ingests`` gets the key of minimisation's hashes, if a rule needs one. One that ``serves`` puts
+    ``packs`` into force.
     """
-    catalog = load_catalog(packs)
     async with opened_database(url, sql_database=sql_database) as database:
-        await require_current(database.driver)
-        key = None
-        if ingests and catalog.minimisation.hashing():
-            key = await settled_key(database.driver, minimise_key_file(url, key_file))
-        store = Store(database.driver, catalog, max_age_days=max_age_days, clock=clock, minimise_key=key)
+        driver = database.driver
+        await require_current(driver)
+        if serves:
+            in_force = await settle(driver, packs, shipped_packs(), "serve", clock())
+        else:
+            in_force = await packs_for(driver, packs)
+        key = await key_of(driver, url, key_file, in_force) if ingests else None
+        store = Store(driver, in_force, max_age_days=max_age_days, clock=clock, minimise_key=key)
         await store.ship()
         yield store, database
+
+
+async def packs_for(driver: Driver, packs: Path | None) -> InForce:
+    """A folder's packs; without a folder those in force, or, before any were, those that come with Muster."""
+    found = await load_in_force(driver) if packs is None else None
+    return found or InForce(Part(load_catalog(packs or shipped_packs())))
+
+
+async def key_of(driver: Driver, url: str, key_file: Path | None, in_force: InForce) -> bytes | None:
+    """The key with which rules of these packs hash; None where none does."""
+    if not any(catalog.minimisation.hashing() for catalog in in_force.catalogs):
+        return None
+    return await settled_key(driver, minimise_key_file(url, key_file))
 
 
 @asynccontextmanager
@@ -179,22 +196,12 @@ def minimise_key_file(url: str, given: Path | None) -> Path:
     return path.with_name(f"{path.name}-minimise-key")
 
 
-def config_bodies(catalog: Catalog) -> Configs:
-    """The config of every platform. Raises ``CatalogError`` for one that osquery would refuse."""
-    bodies = {platform: config_body(catalog, platform) for platform in PLATFORMS}
-    large = [problem for platform, body in bodies.items() for problem in check_size(catalog, platform, body)]
-    if large:
-        raise CatalogError(large)
-    return Configs(bodies, config_body(catalog, ""))
-
-
 def web_app(store: Store, asker: Asker) -> web.Application:
     """The whole HTTP application over an opened store."""
     app = web.Application(middlewares=[osquery.osquery_errors, people.bearer, console.guard(apart_from=people.PATHS)])
     app[STORE] = store
     app[ASKER] = asker
     app[CLONES] = Clones(store)
-    app[CONFIGS] = config_bodies(store.catalog)
     app[GATE] = Gate()
     app[PRESENCE] = Presence()
     app.add_routes(osquery.routes())
@@ -208,7 +215,7 @@ class ServeOptions:
     """What ``muster serve`` was told."""
 
     database: str
-    packs: Path
+    packs: Path | None
     host: str
     port: int
     tls_cert: Path | None = None
@@ -228,11 +235,12 @@ async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
             options.packs,
             max_age_days=options.max_age_days,
             ingests=True,
+            serves=True,
             key_file=options.key_file,
             sql_database=options.sql_database,
         ) as (store, database):
             app = web_app(store, database.asker)
-            worker = Worker(store, app[PRESENCE], options.keep)
+            worker = Worker(store, app[PRESENCE], options.keep, key_of=_key_of(options, store))
             # wire.body inflates: it keeps to the limits of the endpoint.
             runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
             await runner.setup()
@@ -245,6 +253,16 @@ async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
             finally:
                 await runner.cleanup()
                 await worker.stop()
+
+
+def _key_of(options: ServeOptions, store: Store) -> KeyOf:
+    async def key(in_force: InForce) -> bytes | None:
+        try:
+            return await key_of(store.driver, options.database, options.key_file, in_force)
+        except UsageError as error:
+            raise StoreError(str(error)) from error
+
+    return key
 
 
 @contextmanager

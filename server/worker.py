@@ -27,8 +27,11 @@ from server.store.days import CATCH_UP_DAYS
 from server.store.driver import StoreError, Transaction
 from server.store.erase import go_on_erasing
 from server.store.holds import kept_from
+from server.store.in_force import InForce
 from server.store.lease import LEADER, LEASE_SECONDS, Lease
+from server.store.reload import LOOK_SECONDS, KeyOf, Reloader
 from server.store.retention import Limits, retain
+from server.store.served import note_served
 from server.store.store import Store
 from server.store.thinning import REORDER_DAYS, thin
 
@@ -55,13 +58,14 @@ Job = Callable[[], Awaitable[None]]
 class Worker:
     """The scheduled jobs of one server."""
 
-    def __init__(self, store: Store, presence: Presence, keep: Keep = Keep()) -> None:
+    def __init__(self, store: Store, presence: Presence, keep: Keep = Keep(), *, key_of: KeyOf | None = None) -> None:
         self._store = store
         self._presence = presence
         self._keep = keep
         self._lease = Lease(LEADER, store.write)
+        self._packs = Reloader(store, key_of or _no_key, self._lease.holder)
         self._scheduler = AsyncIOScheduler()
-        self._judged: tuple[date, str] | None = None
+        self._judged: tuple[date, str, InForce] | None = None
 
     async def start(self) -> None:
         """Judge the days that ended while no server ran, if this one leads, then begin the schedule."""
@@ -73,11 +77,13 @@ class Worker:
             (self.write_presence, IntervalTrigger(seconds=PRESENCE_SECONDS)),
             (self._by_leader(self.delete_old), IntervalTrigger(seconds=KEEP_SECONDS)),
             (self.lead, IntervalTrigger(seconds=LEASE_SECONDS / 3)),
+            (self.look_at_packs, IntervalTrigger(seconds=LOOK_SECONDS)),
         ]
         for job, trigger in jobs:
             self._scheduler.add_job(
                 job, trigger, id=job.__name__, coalesce=True, max_instances=1, misfire_grace_time=None
             )
+        await self._packs.begin()
         self._scheduler.start()
         if await self._lease.renew():
             await self.judge_news()
@@ -87,12 +93,17 @@ class Worker:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         await self.write_presence()
+        await self._packs.end()
         await self._lease.give_up()
 
     async def lead(self) -> None:
         """Hold the lease, or take it if its holder is gone; whoever becomes the leader judges at once."""
         if await self._lease.renew():
             self._scheduler.add_job(self._by_leader(self.judge_news))
+
+    async def look_at_packs(self) -> None:
+        """Go over to other packs where other packs are in force now."""
+        await self._packs.look()
 
     def _by_leader(self, job: Job) -> Job:
         @wraps(job)
@@ -108,7 +119,7 @@ class Worker:
             if self._lease.lost:
                 return
             try:
-                await evaluate(self._store, day, day)
+                await evaluate(self._store, day, day, as_applied=True)
             except StoreError as error:
                 log.error("judging %s failed, it will be tried again: %s", day, error)
                 return
@@ -121,7 +132,7 @@ class Worker:
         """
         await self.close_days()
         day = today(self._store.clock(), await self._store.read(fleet_zone))
-        state = (day, await self._store.read(last_seq))
+        state = (day, await self._store.read(last_seq), self._store.in_force)
         if state == self._judged:
             return
         try:
@@ -149,13 +160,22 @@ class Worker:
         log.info("%d instants thinned, %d old rows deleted", thinned, deleted)
 
     async def write_presence(self) -> None:
-        """Write down who was heard of since the last time."""
+        """Write down who was heard of since the last time, the configs that were served, and that this server runs."""
         heard, self._presence.device_nos = self._presence.device_nos, set()
+        served, self._presence.served = self._presence.served, {}
         try:
             await self._store.heard(heard)
+            if served:
+                await self._store.write(lambda tx: note_served(tx, served, self._store.clock()))
+            await self._packs.seen()
         except StoreError as error:
             self._presence.device_nos |= heard
+            self._presence.served = served | self._presence.served
             log.error("last_seen_at was not written, it will be tried again: %s", error)
+
+
+async def _no_key(_in_force: InForce) -> None:
+    return None
 
 
 def limits(keep: Keep, day: date, zone: str) -> Limits:

@@ -14,26 +14,21 @@ from server.store.store import Store
 
 @dataclass(slots=True)
 class Presence:
-    """The devices heard of since they were last written down."""
+    """The devices heard of since they were last written down, and the configs (application, hash) they were served."""
 
     device_nos: set[int] = field(default_factory=set)
+    served: dict[int, tuple[int, str]] = field(default_factory=dict)
+    _last: dict[int, tuple[int, str]] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, slots=True)
-class Configs:
-    """The config bodies osquery is served, by platform; ``fallback`` for a platform that is not known."""
-
-    bodies: dict[str, bytes]
-    fallback: bytes
-
-    def of(self, platform: str) -> bytes:
-        """The config of a platform."""
-        return self.bodies.get(platform, self.fallback)
+    def serve(self, device_no: int, number: int, digest: str) -> None:
+        """Note that a device is served a config; only a change has to be written down."""
+        now = (number, digest)
+        if self._last.get(device_no) != now:
+            self._last[device_no] = self.served[device_no] = now
 
 
 STORE = web.AppKey("store", Store)
 ASKER = web.AppKey("asker", Asker)
 CLONES = web.AppKey("clones", Clones)
-CONFIGS = web.AppKey("configs", Configs)
 GATE = web.AppKey("gate", Gate)
 PRESENCE = web.AppKey("presence", Presence)

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from server.api.bodies import expected_bytes, read_body
-from server.api.keys import CLONES, CONFIGS, GATE, PRESENCE, STORE
+from server.api.keys import CLONES, GATE, PRESENCE, STORE
 from server.normalize.devices import facts_of
 from server.store.devices import Device
 from server.store.driver import DatabaseUnavailableError
@@ -54,9 +54,13 @@ async def enroll(request: web.Request) -> web.Response:
 
 
 async def config(request: web.Request) -> web.Response:
-    """Serve the device's platform its config."""
+    """Serve the device the config of the packs that are for it."""
     device = await _device(request, "config")
-    return _unknown() if device is None else _json(request.app[CONFIGS].of(device.platform))
+    if device is None:
+        return _unknown()
+    number, config = request.app[STORE].in_force.config_of(device)
+    request.app[PRESENCE].serve(device.device_no, number, config.hash)
+    return _json(config.body)
 
 
 async def log_lines(request: web.Request) -> web.Response:

@@ -27,6 +27,8 @@ LISTS = {
     "days": "SELECT * FROM days ORDER BY day",
     "exemptions": "SELECT * FROM exemptions ORDER BY granted_at, exemption_id",
     "rejects": "SELECT * FROM rejects ORDER BY rejected_at, device_id, query, reason, sample",
+    "packs": "SELECT number, hash, origin, applied_by, applied_at, note, state, canary, replaces, restores,"
+    " promoted_by, promoted_at, ended_at, stopped_by, stop_reason FROM muster_applications ORDER BY number DESC",
     "posture": "SELECT * FROM posture WHERE day = ? ORDER BY control, device_id",
 }
 """What can be listed, a page at a time."""

@@ -1,14 +1,19 @@
-"""The config osquery is served: one body per platform, the same bytes until a pack changes."""
+"""The config osquery is served: one body per platform and set of packs, the same bytes until a pack changes."""
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from collections.abc import Set
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import orjson
 
 from server.catalog.catalog import Catalog
 from server.catalog.problems import Problem
 from server.catalog.queries import Query
+from server.catalog.schema import PLATFORMS
+from server.catalog.targets import TargetedDevice
 from server.normalize.machines import SERIAL_DECORATION, UUID_DECORATION
 from server.normalize.names import PACK_DELIMITER, scheduled_name
 
@@ -49,6 +54,9 @@ def config_body(catalog: Catalog, platform: str) -> bytes:
             pack = packs.setdefault(pack_id, {"queries": {}})
             if catalog.packs[pack_id].discovery:
                 pack["discovery"] = catalog.packs[pack_id].discovery
+            targets = catalog.packs[pack_id].targets
+            if targets and targets.osquery:
+                pack["version"] = targets.osquery  # osquery knows its own version at once, we by its next answer
             pack["queries"][scheduled_name(name, query.version)] = _entry(query, interval, name in judged)
     decorators = {
         "load": [f"SELECT uuid AS {UUID_DECORATION}, hardware_serial AS {SERIAL_DECORATION} FROM system_info"]
@@ -68,3 +76,86 @@ def check_size(catalog: Catalog, platform: str, body: bytes) -> list[Problem]:
     first = catalog.queries[largest[0], platform] if largest else None
     file, line = (first.file, first.text.first_line) if first else ("packs", 1)
     return [Problem(file, line, what, f"the largest queries: {named}")]
+
+
+def config_hash(body: bytes) -> str:
+    """What ``osquery_info.config_hash`` is on a device that runs a config.
+
+    osquery writes the JSON anew, without spaces, and hashes the hash; ours is such JSON to begin with.
+    """
+    return hashlib.sha1(hashlib.sha1(body).hexdigest().encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config's bytes, and the hash by which a device tells that it runs them."""
+
+    body: bytes
+    hash: str
+
+
+class Addressee(Protocol):
+    """What of a device decides its config."""
+
+    @property
+    def device_id(self) -> str:
+        """Its id."""
+
+    @property
+    def platform(self) -> str:
+        """darwin, linux or windows; anything else is asked nothing."""
+
+    @property
+    def osquery_version(self) -> str:
+        """Empty where it is not known."""
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Its tags."""
+
+
+class Configs:
+    """The configs of a catalog, each made when it is first asked for."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._plain = frozenset(name for name, pack in catalog.packs.items() if pack.targets is None)
+        self._targeted = {name: pack for name, pack in catalog.packs.items() if pack.targets is not None}
+        self._configs: dict[tuple[str, frozenset[str]], Config] = {}
+        self._known: dict[str, tuple[Addressee, Config]] = {}
+
+    def of(self, device: Addressee) -> Config:
+        """The config of a device, by its platform and the packs that reach it."""
+        if not self._targeted:
+            return self._config(device.platform, frozenset())
+        known = self._known.get(device.device_id)
+        if known is not None and known[0] is device:
+            return known[1]
+        config = self._config(device.platform, self.reaching(device))
+        self._known[device.device_id] = (device, config)
+        return config
+
+    def reaching(self, device: Addressee) -> frozenset[str]:
+        """The packs with targets that reach a device."""
+        if not self._targeted:
+            return frozenset()
+        of = TargetedDevice(device.device_id, device.platform, device.osquery_version, device.tags)
+        return frozenset(name for name, pack in self._targeted.items() if pack.reaches(name, of))
+
+    def _config(self, platform: str, targeted: frozenset[str]) -> Config:
+        at = (platform if platform in PLATFORMS else "", targeted)
+        config = self._configs.get(at)
+        if config is None:
+            body = config_body(_narrowed(self._catalog, self._plain | targeted), at[0])
+            config = self._configs[at] = Config(body, config_hash(body))
+        return config
+
+
+def _narrowed(catalog: Catalog, packs: Set[str]) -> Catalog:
+    return replace(catalog, packs={name: pack for name, pack in catalog.packs.items() if name in packs})
+
+
+def check_configs(catalog: Catalog) -> list[Problem]:
+    """A problem for every platform whose config, with all packs in it, is larger than osquery takes."""
+    bodies = {platform: config_body(catalog, platform) for platform in PLATFORMS}
+    return [problem for platform, body in bodies.items() for problem in check_size(catalog, platform, body)]

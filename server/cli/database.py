@@ -8,15 +8,15 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import click
 
-from server.app import minimise_key_file, opened_database, shown
-from server.catalog.catalog import load_catalog
+from server.app import minimise_key_file, opened_database, shipped_packs, shown
+from server.applying import settle
 from server.cli.options import (
     FAILED,
+    applied_packs_option,
     database_option,
     fail,
     json_option,
     key_file_option,
-    packs_option,
     print_json,
     run,
 )
@@ -25,16 +25,15 @@ from server.store.driver import Transaction
 from server.store.migrate import migrate as apply_migrations
 from server.store.migrate import pending
 from server.store.minimise_key import settled_key
-from server.store.store import Store
 
 
 @click.command()
 @database_option
-@packs_option
+@applied_packs_option
 @click.option("--zone", envvar="MUSTER_ZONE", default="UTC", show_default=True, show_envvar=True,
               help="The fleet's time zone: its calendar days are the days of posture.")  # fmt: skip
 @json_option
-def init(database: str, packs: Path, zone: str, as_json: bool) -> None:
+def init(database: str, packs: Path | None, zone: str, as_json: bool) -> None:
     """Create the database, the first admin token and an enrol secret.
 
     Both are shown this once; the database keeps only their hashes.
@@ -53,16 +52,18 @@ def init(database: str, packs: Path, zone: str, as_json: bool) -> None:
     click.echo("They are not shown again. Next: muster serve, with the same --database")
 
 
-async def make_database(url: str, packs: Path, zone: str) -> dict[str, str] | None:
+async def make_database(url: str, packs: Path | None, zone: str) -> dict[str, str] | None:
     """Create and fill a database; returns its first token and secret, or None if it was initialised before."""
-    catalog = load_catalog(packs)
     async with opened_database(url, create=True) as database:
         now = time.time()
         await apply_migrations(database.driver, now)
-        await Store(database.driver, catalog).ship()  # so that every query can be asked before a device answers
+        if await database.driver.read(_initialised):
+            return None
+        # Applied with their tables, so that every query can be asked before a device answers.
+        await settle(database.driver, packs, shipped_packs(), "init", now)
 
         async def work(tx: Transaction) -> dict[str, str] | None:
-            if await tx.row("SELECT 1 FROM muster_meta WHERE key = 'initialised_at'"):
+            if await _initialised(tx):
                 return None
             for key, value in (("initialised_at", str(int(now))), ("zone", zone)):
                 await tx.run("INSERT INTO muster_meta (key, value) VALUES (?, ?)", (key, value))
@@ -72,6 +73,10 @@ async def make_database(url: str, packs: Path, zone: str) -> dict[str, str] | No
             }
 
         return await database.driver.write(work)
+
+
+async def _initialised(tx: Transaction) -> bool:
+    return await tx.row("SELECT 1 FROM muster_meta WHERE key = 'initialised_at'") is not None
 
 
 @click.command()

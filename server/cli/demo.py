@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import click
 
-from server.app import opened_database, opened_store
+from server.app import opened_database, opened_store, shipped_packs
 from server.catalog.catalog import load_catalog
 from server.cli.database import make_database
-from server.cli.options import FAILED, fail, packs_option, run
+from server.cli.options import FAILED, applied_packs_option, fail, run
 from server.cli.simulate import ProgressBars, write_truth
 from server.evaluate.judge import evaluate
 from server.normalize.times import iso
@@ -47,7 +47,7 @@ EXEMPT_DAYS_AHEAD = 60
 @click.option("--seed", default=1, show_default=True, help="The same seed is the same fleet.")
 @click.option("--once", is_flag=True, help="End when the history is judged.")
 @click.option("--truth", metavar="FILE", help="Write the verdicts the simulator expects, one JSON object a line.")
-@packs_option
+@applied_packs_option
 def demo(
     devices: int, days: int, directory: Path, address: str, seed: int, once: bool, truth: str | None, packs: Path
 ) -> None:
@@ -62,7 +62,7 @@ def demo(
 class _Demo:
     """One run of the demo."""
 
-    def __init__(self, directory: Path, address: str, packs: Path, *, once: bool, truth: str | None) -> None:
+    def __init__(self, directory: Path, address: str, packs: Path | None, *, once: bool, truth: str | None) -> None:
         self._directory = directory
         self._url = f"sqlite:///{(directory / 'muster.db').resolve()}"
         self._address = address
@@ -99,7 +99,7 @@ class _Demo:
     def _server_options(self, memory: Memory) -> tuple[str, ...]:
         oldest = int(time.time()) // DAY - memory.first_day + 2
         return (
-            *("--database", self._url, "--packs", str(self._packs)),
+            *("--database", self._url, *(("--packs", str(self._packs)) if self._packs else ())),
             *("--listen", self._address, "--max-age-days", str(max(90, oldest))),
         )
 
@@ -108,7 +108,7 @@ class _Demo:
             url=url, secret=memory.secret, span=memory.span, seed=memory.seed, count=memory.devices, history=True,
             delivered_until=memory.delivered_until, horizon=time.time(), speed=SPEED, node_keys=memory.node_keys,
         )  # fmt: skip
-        fleet = Fleet(options, load_catalog(self._packs), self._stop)
+        fleet = Fleet(options, load_catalog(self._packs or shipped_packs()), self._stop)
         try:
             await self._history(fleet, memory)
             if self._stop.is_set():

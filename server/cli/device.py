@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -20,8 +21,8 @@ from server.cli.imports import dry_run_option, file_argument, import_file, impor
 from server.cli.options import database_option, json_option, print_json, run
 from server.evaluate.days import day_of
 from server.store import assets as register
+from server.store import devices, listing
 from server.store import erase as erasing
-from server.store import listing
 from server.store.driver import Transaction
 from server.store.imports import Changes, Import
 from server.store.keyring import STALE_SECONDS
@@ -29,6 +30,7 @@ from server.store.migrate import require_current
 
 Result = TypeVar("Result")
 
+_TAG = re.compile(r"[+-][A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 _SHOWN = ("device_id", "hostname", "platform", "os_name", "os_version", "last_seen_at", "state")
 
 
@@ -98,6 +100,24 @@ def show(device_id: str, database: str, as_json: bool) -> None:
             for entry in entries:
                 table.add_row(*("" if value is None else str(value) for value in entry.values()))
             Console().print(table)
+
+
+@device.command("tag", context_settings={"ignore_unknown_options": True})
+@click.argument("device_id", metavar="DEVICE")
+@click.argument("changes", nargs=-1, required=True, metavar="+TAG|-TAG…")
+@database_option
+@json_option
+def tagged(device_id: str, changes: tuple[str, ...], database: str, as_json: bool) -> None:
+    """Give a device tags and take others from it: muster device tag DEVICE +eng -lab.
+
+    Packs and canaries go by them (targets: tags, --canary tag=eng). Tags are kept in lower case.
+    """
+    odd = next((change for change in changes if not _TAG.fullmatch(change)), None)
+    if odd is not None:
+        raise click.UsageError(f"{odd!r} is neither +TAG nor -TAG, of letters, digits, and _ . : - within")
+    add, remove = ({change[1:] for change in changes if change[0] == sign} for sign in "+-")
+    tags = run(_write(database, lambda tx: devices.tag(tx, device_id, add, remove, time.time())))
+    print_json({"device_id": device_id, "tags": tags}) if as_json else click.echo(", ".join(tags) or "no tags")
 
 
 @device.command()

@@ -11,11 +11,11 @@ import click
 
 from server.app import Database, opened_store
 from server.cli.options import (
+    applied_packs_option,
     database_option,
     json_option,
     key_file_option,
     max_age_option,
-    packs_option,
     print_json,
     run,
 )
@@ -38,12 +38,18 @@ BATCH = 1000
 @click.option("--platform", type=click.Choice(["darwin", "linux", "windows"]), default="linux", show_default=True,
               help="What the devices run; the log does not say.")  # fmt: skip
 @database_option
-@packs_option
+@applied_packs_option
 @max_age_option
 @key_file_option
 @json_option
 def ingest(
-    file: Path, platform: str, database: str, packs: Path, max_age_days: int, key_file: Path | None, as_json: bool
+    file: Path,
+    platform: str,
+    database: str,
+    packs: Path | None,
+    max_age_days: int,
+    key_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Store the lines of an osqueryd.results.log (or osqueryd.snapshots.log).
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from server.app import opened_store
-from server.cli.options import database_option, json_option, packs_option, print_json, run
+from server.cli.options import applied_packs_option, database_option, json_option, print_json, run
 from server.evaluate.judge import Judged
 from server.evaluate.judge import evaluate as evaluate_days
 from server.evaluate.verdicts import STATUSES
@@ -23,10 +23,15 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--from", "first", type=_DAY, metavar="DAY", help="Judge from this day …")
 @click.option("--to", "last", type=_DAY, metavar="DAY", help="… to this one, both included.")
 @database_option
-@packs_option
+@applied_packs_option
 @json_option
 def evaluate(
-    day: datetime | None, first: datetime | None, last: datetime | None, database: str, packs: Path, as_json: bool
+    day: datetime | None,
+    first: datetime | None,
+    last: datetime | None,
+    database: str,
+    packs: Path | None,
+    as_json: bool,
 ) -> None:
     """Judge days from stored data. Judging a day again changes nothing unless its data or rules have changed."""
     if (day is None) == (first is None and last is None) or (first is None) != (last is None):
@@ -44,6 +49,6 @@ def evaluate(
     Console().print(table)
 
 
-async def _evaluate(url: str, packs: Path, first: date, last: date) -> list[Judged]:
+async def _evaluate(url: str, packs: Path | None, first: date, last: date) -> list[Judged]:
     async with opened_store(url, packs) as (store, _):
         return await evaluate_days(store, first, last)

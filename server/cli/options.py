@@ -53,6 +53,15 @@ def packs_option(command: Decorated) -> Decorated:
     )(command)  # fmt: skip
 
 
+def applied_packs_option(command: Decorated) -> Decorated:
+    """``--packs DIR``, for commands that have a database."""
+    return click.option(
+        "--packs", envvar="MUSTER_PACKS", default=None, show_envvar=True, metavar="DIR",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="The folder with queries, controls and packs.  [default: the packs in force in the database]",
+    )(command)  # fmt: skip
+
+
 def json_option(command: Decorated) -> Decorated:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")(command)

@@ -10,6 +10,7 @@ from server.cli.packs_exchange import export, import_
 from server.cli.packs_folder import init, schemas
 from server.cli.packs_list import list_packs
 from server.cli.packs_schema import schema
+from server.cli.shipping import apply, history, promote, rollback
 
 
 @click.group()
@@ -17,11 +18,8 @@ def packs() -> None:
     """Query packs: what the fleet is asked, and by which controls it is judged."""
 
 
-packs.add_command(check)
-packs.add_command(schema)
-packs.add_command(import_)
-packs.add_command(export)
-packs.add_command(init)
-packs.add_command(list_packs)
-packs.add_command(schemas)
-packs.add_command(test)
+for _command in (
+    *(check, test, list_packs, init, apply, promote, rollback, history, import_, export),
+    *(schema, schemas),
+):
+    packs.add_command(_command)

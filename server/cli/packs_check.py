@@ -8,16 +8,12 @@ from pathlib import Path
 
 import click
 
-from server.app import config_bodies
-from server.catalog.budget import check_budget
 from server.catalog.catalog import Catalog, read_catalog
-from server.catalog.check import check_queries
 from server.catalog.minimise import minimised_columns
 from server.catalog.problems import CatalogError, Problem
 from server.cli.options import PROBLEMS, fail, json_option, packs_option, print_json, run
 from server.cli.problems import print_problems
-from server.evaluate.case_check import check_cases
-from server.evaluate.check import check_controls
+from server.evaluate.check import check_catalog
 
 _SOME = re.compile(r"^on [a-z, ]+: ")
 
@@ -52,7 +48,7 @@ def _problems(packs: Path) -> tuple[Catalog | None, list[Problem]]:
         catalog, problems = read_catalog(packs)
     except CatalogError as error:
         return None, error.problems
-    found = set(problems) | set(run(_deeper(catalog)))
+    found = set(problems) | set(run(check_catalog(catalog)))
     said = {(problem.file, problem.line, problem.message) for problem in problems}
     # What is typed and planned is read twice: a name that nothing bears is found both times.
     return catalog, sorted(
@@ -60,16 +56,6 @@ def _problems(packs: Path) -> tuple[Catalog | None, list[Problem]]:
         for problem in found
         if problem in problems or (problem.file, problem.line, _SOME.sub("", problem.message)) not in said
     )
-
-
-async def _deeper(catalog: Catalog) -> list[Problem]:
-    problems = check_queries(catalog) + await check_controls(catalog)
-    problems += [*check_cases(catalog), *check_budget(catalog)]
-    try:
-        config_bodies(catalog)
-    except CatalogError as error:
-        problems += error.problems
-    return problems
 
 
 def _minimised(catalog: Catalog) -> list[str]:

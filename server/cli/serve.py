@@ -15,12 +15,12 @@ from server.app import ServeOptions
 from server.app import serve as serve_app
 from server.cli.options import (
     FAILED,
+    applied_packs_option,
     database_option,
     fail,
     keep_options,
     key_file_option,
     max_age_option,
-    packs_option,
     run,
     sql_database_option,
 )
@@ -32,7 +32,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @database_option
 @sql_database_option
-@packs_option
+@applied_packs_option
 @max_age_option
 @key_file_option
 @keep_options
@@ -43,7 +43,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def serve(
     database: str,
     sql_database: str | None,
-    packs: Path,
+    packs: Path | None,
     max_age_days: int,
     key_file: Path | None,
     keep_rows_days: int,

@@ -60,7 +60,9 @@ async def show(request: web.Request) -> web.Response:
     status, asked = request.query.get("status", FAIL), asked_day(request)
     if status not in STATUSES:
         raise web.HTTPBadRequest(reason=f"A status is one of {', '.join(STATUSES)}.")
-    loaded, page = store.catalog.controls.get(control), page_of(request.query)
+    page = page_of(request.query)
+    # A control that only a canary has is shown as the canary has it.
+    loaded = next((one for part in store.in_force.parts if (one := part.catalog.controls.get(control))), None)
 
     async def read(tx: Transaction) -> tuple[ShownDay | None, ControlHistory | None, Listing | None]:
         shown = await shown_day(tx, asked)
@@ -103,9 +105,11 @@ async def _listing(
     evidence: dict[int, Evidence] = {}
     if loaded and status in (FAIL, ERROR):
         decided = [(d.device_no, d.platform) for d in devices if status == FAIL or d.reason == "undecided"]
-        evidence = await find_evidence(
-            tx, loaded, status, decided, shown.bounds, await store.tables(tx), store.catalog.lists
-        )
+        tables = await store.tables(tx)
+        for part in store.in_force.parts:
+            theirs = [device for device in decided if store.in_force.part_of(device[0]) is part]
+            if own := part.catalog.controls.get(history.control):
+                evidence |= await find_evidence(tx, own, status, theirs, shown.bounds, tables, part.catalog.lists)
     return Listing(
         status=status,
         page=page,
@@ -127,6 +131,12 @@ async def _exemptions(tx: Transaction, control: str, day: str) -> dict[int, Exem
 
 async def _other_rule(tx: Transaction, store: Store, loaded: LoadedControl | None, control_no: int, day: str) -> bool:
     used = await tx.row(
-        "SELECT rule_version FROM muster_evaluation WHERE control_no = ? AND day = ?", (control_no, day)
+        "SELECT rule_version, canary_version FROM muster_evaluation WHERE control_no = ? AND day = ?", (control_no, day)
     )
-    return bool(used and loaded and used[0] != rule_version(store.catalog, loaded))
+    if used is None or loaded is None:
+        return False
+    now = []
+    for part in store.in_force.parts:
+        own = part.catalog.controls.get(loaded.control_id)
+        now.append(rule_version(part.catalog, own) if own else "")
+    return bool(used != (now[0], now[-1] if now[-1] != now[0] else None))

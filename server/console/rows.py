@@ -49,8 +49,8 @@ async def show(request: web.Request) -> web.Response:
         return await _rows(tx, identity, table, asked)
 
     found = await store.read(read)
-    variants = {where: one for (name, where), one in store.catalog.queries.items() if name == query}
-    return render(request, "rows.html", found=found, shipped=variants.get(found.identity["platform"]))
+    queries = store.in_force.part_of(found.identity["device_no"]).catalog.queries
+    return render(request, "rows.html", found=found, shipped=queries.get((query, found.identity["platform"])))
 
 
 async def _rows(tx: Transaction, identity: dict[str, Any], table: QueryTable, page: Page) -> Rows:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 
+from server.catalog.budget import check_budget
 from server.catalog.catalog import Catalog, LoadedControl
+from server.catalog.check import check_queries
+from server.catalog.config import check_configs
 from server.catalog.controls import PlatformRule
 from server.catalog.problems import Problem
 from server.catalog.queries import Query
 from server.catalog.yaml_files import place_of
+from server.evaluate.case_check import check_cases
 from server.evaluate.language import RuleError
 from server.evaluate.rules import ANY_DAY, columns_read, compile_predicate
+
+
+async def check_catalog(catalog: Catalog) -> list[Problem]:
+    """Everything that is checked of packs before any device sees them."""
+    of_queries, of_controls = check_queries(catalog), await check_controls(catalog)
+    return [*of_queries, *of_controls, *check_cases(catalog), *check_budget(catalog), *check_configs(catalog)]
 
 
 async def check_controls(catalog: Catalog) -> list[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -13,6 +13,7 @@ from functools import partial
 from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.schema import PLATFORMS
 from server.evaluate import statements
+from server.evaluate.courts import Court, controls_of, courts_of
 from server.evaluate.days import FIRST_DAY, Day, day_of, today
 from server.evaluate.language import RuleError
 from server.evaluate.rules import Rule, compile_rule, lists_named
@@ -61,8 +62,11 @@ async def fleet_zone(tx: Transaction) -> str:
     return str(found[0]) if found else "UTC"
 
 
-async def evaluate(store: Store, first: date, last: date) -> list[Judged]:
-    """Judge every day from ``first`` to ``last``, in order. Raises ``StoreError`` for days that are not there yet."""
+async def evaluate(store: Store, first: date, last: date, *, as_applied: bool = False) -> list[Judged]:
+    """Judge every day from ``first`` to ``last``, in order. Raises ``StoreError`` for days that are not there yet.
+
+    They are judged by the packs that are in force now or, ``as_applied``, by those that were at the end of each day.
+    """
     zone = await store.read(fleet_zone)
     now = store.clock()
     if last < first:
@@ -75,13 +79,15 @@ async def evaluate(store: Store, first: date, last: date) -> list[Judged]:
     results: list[Judged] = []
     day = first
     while day <= last:
-        results += await _evaluate_day(store, day_of(day, zone))
+        results += await _evaluate_day(store, day_of(day, zone), as_applied=as_applied)
         day += timedelta(days=1)
     return results
 
 
-async def _evaluate_day(store: Store, day: Day) -> list[Judged]:
+async def _evaluate_day(store: Store, day: Day, *, as_applied: bool) -> list[Judged]:
     closing, mark = store.clock() >= _closing_time(day), secrets.token_hex(8)
+    now = store.in_force
+    in_force = await store.in_force_at(day.ends_at) if as_applied else now
 
     async def begin(tx: Transaction) -> Day:
         stored = await _open_day(tx, day)
@@ -91,8 +97,9 @@ async def _evaluate_day(store: Store, day: Day) -> list[Judged]:
 
     bounds = await store.write(begin)
     # Judged on a reader's view, a control at a time, so that devices go on reporting; only what changes is written.
-    results = [await _judge_control(store, loaded, bounds) for loaded in store.catalog.judged()]
-    if closing:
+    courts = await store.read(lambda tx: courts_of(tx, in_force, bounds.ends_at))
+    results = [await _judge_control(store, control_id, courts, bounds) for control_id in controls_of(courts)]
+    if closing and store.in_force is now:  # else it is due still, and judged by what is in force now
         await store.write(lambda tx: close_judged(tx, day.day, mark))
     return results
 
@@ -112,61 +119,91 @@ def _closing_time(day: Day) -> float:
     return unix(day.ends_at) + GRACE_SECONDS
 
 
-async def _judge_control(store: Store, loaded: LoadedControl, day: Day) -> Judged:
+async def _judge_control(store: Store, control_id: str, courts: Sequence[Court], day: Day) -> Judged:
+    versions = [_version_by(court, control_id) for court in courts]
+    if versions[-1] == versions[0] and courts[-1].reaches(control_id) == courts[0].reaches(control_id):
+        courts, versions = [courts[0].for_all()], versions[:1]
+
     async def judge(tx: Transaction) -> dict[int, Verdict]:
         tables = await store.tables(tx)
         verdicts: dict[int, Verdict] = {}
-        for platform in (*PLATFORMS, ""):
-            verdicts |= await _judge_platform(tx, store.catalog, tables, loaded, platform, day)
-        await _exempt(tx, loaded.control_id, day, verdicts)
+        for court in courts:
+            for platform in (*PLATFORMS, ""):
+                verdicts |= court.own(await _judge_platform(tx, court, tables, control_id, platform, day))
+        await _exempt(tx, control_id, day, verdicts)
         return verdicts
 
     verdicts = await store.read(judge)
-    changed = await store.write(partial(_keep, store, loaded, day.day, verdicts))
+    loaded = next(found for found in (court.control(control_id) for court in courts) if found)
+    changed = await store.write(partial(_keep, store, loaded, versions, day.day, verdicts))
     totals: dict[str, int] = {}
     for verdict in verdicts.values():
         totals[verdict.status] = totals.get(verdict.status, 0) + 1
-    return Judged(day.day, loaded.control_id, totals, changed)
+    return Judged(day.day, control_id, totals, changed)
 
 
-async def _keep(store: Store, loaded: LoadedControl, day: str, verdicts: Mapping[int, Verdict], tx: Transaction) -> int:
+def _version_by(court: Court, control_id: str) -> str:
+    loaded = court.control(control_id)
+    return rule_version(court.catalog, loaded) if loaded else ""
+
+
+async def _keep(
+    store: Store,
+    loaded: LoadedControl,
+    versions: Sequence[str],
+    day: str,
+    verdicts: Mapping[int, Verdict],
+    tx: Transaction,
+) -> int:
     control_no = await _control_no(tx, loaded)
     changed = await _write(tx, control_no, day, verdicts)
+    canary_version = versions[-1] if versions[-1] != versions[0] else None
     await tx.run(
-        "INSERT INTO muster_evaluation (control_no, day, rule_version, evaluated_at) VALUES (?, ?, ?, ?)"
+        "INSERT INTO muster_evaluation (control_no, day, rule_version, canary_version, evaluated_at)"
+        " VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (control_no, day) DO UPDATE SET rule_version = excluded.rule_version,"
-        " evaluated_at = excluded.evaluated_at WHERE muster_evaluation.rule_version <> excluded.rule_version",
-        (control_no, day, rule_version(store.catalog, loaded), iso(store.clock())),
+        " canary_version = excluded.canary_version, evaluated_at = excluded.evaluated_at"
+        " WHERE muster_evaluation.rule_version <> excluded.rule_version"
+        " OR COALESCE(muster_evaluation.canary_version, '-') <> COALESCE(excluded.canary_version, '-')",
+        (control_no, day, versions[0], canary_version, iso(store.clock())),
     )
     return changed
 
 
 async def _judge_platform(
     tx: Transaction,
-    catalog: Catalog,
+    court: Court,
     tables: Mapping[str, QueryTable],
-    loaded: LoadedControl,
+    control_id: str,
     platform: str,
     day: Day,
 ) -> dict[int, Verdict]:
-    platform_rule = loaded.control.platforms.get(platform)  # type: ignore[call-overload]
-    if platform_rule is None or platform_rule.confidence == "draft":
+    loaded, reach = court.control(control_id), court.reach(control_id, platform)
+    platform_rule = loaded.control.platforms.get(platform) if loaded else None  # type: ignore[call-overload]
+    if platform_rule and platform_rule.confidence == "draft":
+        platform_rule = None
+    if loaded is None or platform_rule is None or reach == frozenset():
+        unknown = loaded is not None and platform_rule is None
+        reason = "platform" if unknown else "not_targeted"
         rows = await tx.rows(statements.PLATFORM_DEVICES, (platform, day.starts_at))
         return {
-            device_no: _NEVER_SEEN if never_seen and scope < day.ends_at else _not_applicable(scope, day)
-            for device_no, scope, never_seen in rows
+            number: _NEVER_SEEN if unknown and never and scope < day.ends_at else _not_applicable(scope, day, reason)
+            for number, scope, never in rows
         }
     table = tables[platform_rule.query]
-    query = catalog.queries[platform_rule.query, platform]
+    query = court.catalog.queries[platform_rule.query, platform]
     try:
         rule = compile_rule(
-            platform_rule, {column.sql_name: column.kind for column in table.columns}, catalog.lists, day
+            platform_rule, {column.sql_name: column.kind for column in table.columns}, court.catalog.lists, day
         )
     except RuleError as error:
         log.error("control %s on %s: %s", loaded.control_id, platform, error)
         broken = Verdict(ERROR, ERROR, 0, "rule_broken")
         rows = await tx.rows(statements.PLATFORM_DEVICES, (platform, day.starts_at))
-        return {number: _not_applicable(scope, day) if scope >= day.ends_at else broken for number, scope, _ in rows}
+        return {
+            number: broken if _judged_at_all(number, scope, day, reach) else _not_applicable(scope, day, "not_targeted")
+            for number, scope, _ in rows
+        }
     counts = {
         device_no: Counts(total, *(count or 0 for count in sums))
         for device_no, total, *sums in await tx.rows(statements.counts_at_end(table, rule), (day.ends_at, day.ends_at))
@@ -177,8 +214,8 @@ async def _judge_platform(
     parameters = (*span, name, day.ends_at, name, name, day.ends_at, platform, day.starts_at)
     verdicts: dict[int, Verdict] = {}
     for device_no, scope, *heard in await tx.rows(statements.HEARD, parameters):
-        if scope >= day.ends_at:
-            verdicts[device_no] = _not_applicable(scope, day)
+        if not _judged_at_all(device_no, scope, day, reach):
+            verdicts[device_no] = _not_applicable(scope, day, "not_targeted")
             continue
         judged: tuple[str, str | None] | None = judge_silence(Heard(*heard), query.version, fresh_from)
         if judged is None:
@@ -192,8 +229,12 @@ _NEVER_SEEN = Verdict(NO_DATA, NO_DATA, 0, "never_answered")
 """Of a machine that never enrolled and whose register does not tell its platform: any control might be for it."""
 
 
-def _not_applicable(scope: str, day: Day) -> Verdict:
-    return Verdict(NOT_APPLICABLE, NOT_APPLICABLE, 0, "not_in_scope" if scope >= day.ends_at else "platform")
+def _judged_at_all(device_no: int, scope: str, day: Day, reach: frozenset[int] | None) -> bool:
+    return scope < day.ends_at and (reach is None or device_no in reach)
+
+
+def _not_applicable(scope: str, day: Day, reason: str) -> Verdict:
+    return Verdict(NOT_APPLICABLE, NOT_APPLICABLE, 0, "not_in_scope" if scope >= day.ends_at else reason)
 
 
 async def _lapses(

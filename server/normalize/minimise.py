@@ -51,15 +51,20 @@ class _Plan:
 
 
 class Minimiser:
-    """Applies a minimisation. ``key`` is that of the hashes; a rule that hashes without one is an error."""
+    """Applies a minimisation. ``key`` is that of the hashes; a rule that hashes without one is an error.
 
-    def __init__(self, minimisation: Minimisation, key: bytes | None = None) -> None:
+    Several may share what is ``familiar``: each reads what it does not know itself.
+    """
+
+    def __init__(
+        self, minimisation: Minimisation, key: bytes | None = None, familiar: set[bytes] | None = None
+    ) -> None:
         self._of = minimisation
         self._key = key
         self._plans: dict[tuple[str, str, bool, tuple[str, ...]], _Plan] = {}
         self._clean: dict[tuple[str, str | None, str], set[str]] = {}
         self._clean_count = 0
-        self.familiar: set[bytes] = set()
+        self.familiar: set[bytes] = set() if familiar is None else familiar
         """Digests of the raw rows that need not be read to know what they come to."""
         self._marks: dict[tuple[bytes, str, str | None, str], str] = {}
 

@@ -11,7 +11,7 @@ from server.catalog.assets import IN_USE, Asset
 from server.normalize.devices import usable_serial
 from server.normalize.times import iso
 from server.store.days import reopen_from
-from server.store.devices import add_expected, keys_changed
+from server.store.devices import add_expected, keys_changed, tags_changed
 from server.store.driver import Transaction
 from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import, differences, record
 
@@ -167,7 +167,7 @@ async def _bring_devices(
                 expected.append((asset, scope or today))
             continue
         number = device.device_no
-        owned.append((asset.owner, asset.tags, number))
+        owned.append((asset.owner, number))
         if not device.enrolled:
             told.append((asset.hostname, asset.platform, asset.shown, number))
         if scope and (not device.enrolled or scope < device.in_scope_from):
@@ -179,13 +179,32 @@ async def _bring_devices(
             back.append((number,))
     await add_expected(tx, expected)
     update = "UPDATE muster_devices SET {} WHERE device_no = ?"
-    await tx.many(update.format("owner = ?, tags = ?"), owned)
+    await tx.many(update.format("owner = ?"), owned)
     await tx.many(update.format("hostname = ?, platform = ?, serial = ?"), told)
     await tx.many(update.format("in_scope_from = ?"), scopes)
     await tx.many(update.format("retired_at = ?") + " AND retired_at IS NULL", left)
     await tx.many(update.format("retired_at = NULL"), back)
     if left:
         await keys_changed(tx)
+    await _tag(tx, written, known, devices, source.now)
+
+
+async def _tag(
+    tx: Transaction,
+    written: Sequence[Asset],
+    known: Mapping[str, Mapping[str, Any]],
+    devices: Mapping[str, _Device],
+    now: float,
+) -> None:
+    """Give devices the tags that are new in the register; else they stay as ``muster device tag`` left them."""
+    tagged = [
+        (asset.tags, devices[asset.serial].device_no)
+        for asset in written
+        if asset.serial in devices and asset.tags != (known[asset.serial]["tags"] if asset.serial in known else "")
+    ]
+    await tx.many("UPDATE muster_devices SET tags = ? WHERE device_no = ?", tagged)
+    if tagged:
+        await tags_changed(tx, [number for _, number in tagged], now)
 
 
 async def _devices(tx: Transaction) -> dict[str, _Device]:

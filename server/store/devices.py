@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from server.catalog.assets import Asset
@@ -14,7 +14,8 @@ from server.normalize.machines import UNKNOWN, Machine
 from server.normalize.times import iso
 from server.store import rejects, twins
 from server.store.access import hash_of, new_secret
-from server.store.driver import Transaction
+from server.store.applications import join_canary, tags_of
+from server.store.driver import StoreError, Transaction
 from server.store.register import registered
 from server.wire.messages import BadLine
 
@@ -30,13 +31,18 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device as the ingest path needs it: with the machine its key was given to, and when (ISO-8601, UTC)."""
+    """A device as its requests need it: with the machine its key was given to, and when (ISO-8601, UTC).
+
+    What decides its config is here too; whoever changes it calls ``keys_changed``.
+    """
 
     device_no: int
     device_id: str
     platform: str
     machine: Machine = UNKNOWN
     key_issued_at: str = ""
+    osquery_version: str = ""
+    tags: frozenset[str] = frozenset()
 
 
 async def enroll(tx: Transaction, facts: DeviceFacts, host_identifier: str, now: float) -> str:
@@ -105,6 +111,7 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
         await tx.insert(
             "muster_devices", _COLUMNS, [(device_no, _new_id(), identity, *_row(facts), *owned, at, at, at)]
         )
+    await join_canary(tx, [device_no], at)
     if warning:
         log.warning("device %s", warning)
         await rejects.keep(tx, device_no, [BadLine(reason=warning, sample="")], now)
@@ -133,18 +140,66 @@ async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -
     await tx.insert("muster_devices", _COLUMNS, rows)
 
 
+async def note_osquery(tx: Transaction, device_no: int, version: str, at: str) -> None:
+    """Note the version of osquery that a device told at an instant, unless something later is known."""
+    facts = ", ".join(f"d.{name}" for name in _FACTS)
+    found = await tx.row(
+        f"SELECT f.valid_from, {facts} FROM muster_devices d"
+        " JOIN muster_device_facts f ON f.device_no = d.device_no AND f.valid_to IS NULL WHERE d.device_no = ?",
+        (device_no,),
+    )
+    if found is None or found[-1] == version or found[0] >= at:
+        return
+    await tx.run("UPDATE muster_devices SET osquery_version = ? WHERE device_no = ?", (version, device_no))
+    await _remember(tx, device_no, (*found[1:-1], version), at)
+    await keys_changed(tx)
+
+
+async def tag(tx: Transaction, device_id: str, add: Set[str], remove: Set[str], now: float) -> list[str]:
+    """Give a device tags and take others from it; returns those it has then. Raises ``StoreError`` for no device."""
+    found = await tx.row(
+        "SELECT device_no, tags FROM muster_devices WHERE device_id = ? AND erased_at IS NULL", (device_id,)
+    )
+    if found is None:
+        raise StoreError(f"There is no device {device_id!r}: 'muster device list' names them.")
+    tags = (tags_of(found[1]) | {one.lower() for one in add}) - {one.lower() for one in remove}
+    await set_tags(tx, found[0], tags, now)
+    return sorted(tags)
+
+
+async def set_tags(tx: Transaction, device_no: int, tags: Collection[str], now: float) -> bool:
+    """Give a device exactly these tags; returns whether it had others. What goes by tags does so within seconds.
+
+    They are kept in lower case, sorted, with commas between.
+    """
+    text = ",".join(sorted({one.lower() for one in tags}))
+    if not await tx.run(
+        "UPDATE muster_devices SET tags = ? WHERE device_no = ? AND tags <> ?", (text, device_no, text)
+    ):
+        return False
+    await tags_changed(tx, [device_no], now)
+    return True
+
+
+async def tags_changed(tx: Transaction, device_nos: Sequence[int], now: float) -> None:
+    """Let packs and canaries that go by tags reach these devices, or not, within seconds."""
+    await keys_changed(tx)
+    await join_canary(tx, device_nos, iso(now))
+
+
 async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
     """The device a node key was given to; None for a key that is unknown, revoked, or whose device has retired."""
     found = await tx.row(
-        "SELECT d.device_no, d.device_id, d.platform, d.hardware_uuid, d.serial, k.issued_at FROM muster_node_keys k"
+        "SELECT d.device_no, d.device_id, d.platform, d.hardware_uuid, d.serial, k.issued_at, d.osquery_version, d.tags"
+        " FROM muster_node_keys k"
         " JOIN muster_devices d ON d.device_no = k.device_no"
         " WHERE k.key_hash = ? AND k.revoked_at IS NULL AND d.retired_at IS NULL",
         (hash_of(node_key),),
     )
     if found is None:
         return None
-    device_no, device_id, platform, uuid, serial, issued_at = found
-    return Device(device_no, device_id, platform, Machine(uuid, serial), issued_at)
+    device_no, device_id, platform, uuid, serial, issued_at, osquery_version, tags = found
+    return Device(device_no, device_id, platform, Machine(uuid, serial), issued_at, osquery_version, tags_of(tags))
 
 
 HEARD_SECONDS = 15
@@ -191,7 +246,11 @@ def _row(facts: DeviceFacts) -> tuple[str, ...]:
 
 
 async def _remember_facts(tx: Transaction, device_no: int, facts: DeviceFacts, at: str) -> None:
-    now = tuple(getattr(facts, name) for name in _FACTS)
+    await _remember(tx, device_no, tuple(getattr(facts, name) for name in _FACTS), at)
+
+
+async def _remember(tx: Transaction, device_no: int, now: tuple[str, ...], at: str) -> None:
+    """``now`` are the values of ``_FACTS``."""
     last = await tx.row(
         f"SELECT {', '.join(_FACTS)} FROM muster_device_facts WHERE device_no = ? AND valid_to IS NULL", (device_no,)
     )

@@ -25,6 +25,8 @@ OF_A_DEVICE = (
     ("clocks", "muster_clocks", "first_read_at"),
     ("clock_stretches", "muster_clock_stretches", "first_at"),
     ("devices_history", "muster_device_facts", "opened_seq"),
+    ("muster_served", "muster_served", "since"),
+    ("muster_canary_devices", "muster_canary_devices", "joined_at"),
 )
 """Tables beside the queries' own whose rows of a device are deleted: public name, table, a column to go by."""
 BLANKED = ("muster_devices", "muster_node_keys", "muster_verdicts", "muster_exemptions", "muster_erasures")

@@ -5,29 +5,29 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from server.normalize.answers import Answer, answers_of
-from server.normalize.minimise import Minimiser
 from server.normalize.names import parse_scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
 from server.normalize.times import DAY, iso
 from server.store import days, devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
-from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant, gap_for
+from server.store.cohorts import Cohorts
+from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant
 from server.store.dating import DatedLines, date_bodies
 from server.store.driver import Transaction
 from server.store.registry import Registry, TooManyError
 from server.store.rejects import SAMPLE_CHARS
-from server.store.shipped import ShippedQuery
 from server.store.succession import Arrival, follow
 from server.wire.messages import BadLine, LogBody, StatusLine
 
 log = logging.getLogger(__name__)
 
 SCHEDULE_QUERY = "osquery_schedule"
+INFO_QUERY = "osquery_info"
 STOPPED = "osquery stopped the query at its watchdog's limits and does not run it for a day"
 
 _QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<message>.*)", re.DOTALL)
@@ -84,18 +84,15 @@ class Ingest:
     def __init__(
         self,
         registry: Registry,
-        shipped: Mapping[str, ShippedQuery],
+        cohorts: Cohorts,
         max_age_days: int,
-        fresh_days: int,
         clock: Callable[[], float],
-        minimiser: Minimiser,
     ) -> None:
         self._registry = registry
-        self._shipped = shipped
+        self._cohorts = cohorts
         self._max_age = max_age_days * DAY
-        self._counted_days = fresh_days - 1
+        self._counted_days = cohorts.fresh_days - 1
         self._clock = clock
-        self._minimiser = minimiser
 
     async def store(self, tx: Transaction, deliveries: Sequence[Delivery], *, singly: bool = False) -> list[Ingested]:
         """Store what can be stored of the bodies, and put the rest among the rejects.
@@ -126,11 +123,14 @@ class Ingest:
         done = Ingested(rejected=[*delivery.body.bad, *dated.bad], doubtful=dated.doubtful)
         times = [line.unix_time for line in dated.results] + [line.unix_time for line in dated.statuses]
         platform = delivery.device.platform
-        answers = self._minimiser.answers(answers_of(dated.results, platform), platform)
+        cohort = self._cohorts.of(delivery.device)
+        answers = cohort.minimiser.answers(answers_of(dated.results, platform), platform)
         for answer in answers:
-            if answer.unread and (singly or answer.query == SCHEDULE_QUERY or self._goes_by_its_rows(answer)):
-                self._minimiser.read(answer, platform)
-        statuses = self._minimiser.statuses(dated.statuses)
+            # An answer without a version is told by its rows.
+            by_rows = answer.version is None and answer.query in cohort.shipped
+            if answer.unread and (singly or answer.query == SCHEDULE_QUERY or by_rows):
+                cohort.minimiser.read(answer, platform)
+        statuses = cohort.minimiser.statuses(dated.statuses)
         return _Load(delivery.device, answers, statuses, min(times, default=None), done)
 
     async def _apply_together(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
@@ -163,6 +163,8 @@ class Ingest:
             load.done.answers += 1
         for arrival in arrivals:
             await self._note_denylisted(tx, arrival, now)
+        for load, answer in round_of:
+            await self._note_osquery(tx, load.device, answer)
 
     async def _apply_singly(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
         async def one(load: _Load, answer: Answer) -> None:
@@ -170,6 +172,7 @@ class Ingest:
             if arrival:
                 self._note_outcome(load, await self._apply(tx, arrival))
                 await self._note_denylisted(tx, arrival, now)
+                await self._note_osquery(tx, load.device, answer)
 
         for load in loads:
             for answer in load.answers:
@@ -200,13 +203,13 @@ class Ingest:
         except TooManyError as error:
             load.done.rejected.append(_bad_line(answer, str(error)))
             return None
-        place = Place(load.device.device_no, table, self._gap(answer.query), news)
+        place = Place(load.device.device_no, table, self._cohorts.gap(answer.query), news)
         return Arrival(place, answer, self._version(load.device, answer))
 
     async def _read(self, tx: Transaction, arrival: Arrival, whose: dict[int, _Load], now: float) -> bool:
         """Read an answer that says something new, and widen its table for it; False if it has no place there."""
         load, answer = whose[id(arrival)], arrival.answer
-        self._minimiser.read(answer, load.device.platform)
+        self._cohorts.of(load.device).minimiser.read(answer, load.device.platform)
         try:
             table = await self._registry.table_for(tx, answer.query, answer.added, now)
         except TooManyError as error:
@@ -215,10 +218,6 @@ class Ingest:
             return False
         arrival.place = replace(arrival.place, table=table)
         return True
-
-    def _goes_by_its_rows(self, answer: Answer) -> bool:
-        """Whether it takes the rows to tell which version of a query the answer is to."""
-        return answer.version is None and answer.query in self._shipped
 
     async def _apply(self, tx: Transaction, arrival: Arrival) -> BadLine | None:
         """Apply an answer wherever in time it falls; returns what had to be set aside for it."""
@@ -245,7 +244,7 @@ class Ingest:
         """
         if answer.version is not None:
             return answer.version
-        shipped = self._shipped.get(answer.query)
+        shipped = self._cohorts.of(device).shipped.get(answer.query)
         current = shipped.versions.get(device.platform) if shipped else None
         if shipped is None or current is None:
             return ""
@@ -263,6 +262,14 @@ class Ingest:
             if str(row.get("denylisted")) == "1" and isinstance(row.get("name"), str):
                 instant = Instant(at=arrival.at, status=DENYLISTED, basis="schedule", message=STOPPED)
                 await self._note(tx, arrival.place.device_no, row["name"], instant, now, arrival.place.news)
+
+    async def _note_osquery(self, tx: Transaction, device: devices.Device, answer: Answer) -> None:
+        """An osquery that was brought up to date does not enrol again: osquery_info is where it says so."""
+        if answer.query != INFO_QUERY or answer.unread or not answer.added:
+            return
+        told = answer.added[0].get("version")
+        if isinstance(told, str) and told and told != device.osquery_version:
+            await devices.note_osquery(tx, device.device_no, clean_text(told)[:255], iso(answer.unix_time))
 
     async def _keep_statuses(
         self, tx: Transaction, device: devices.Device, lines: Sequence[StatusLine], now: float, news: set[str]
@@ -305,14 +312,11 @@ class Ingest:
             return  # the status line itself is kept
         if name.version:
             instant.version = name.version
-        place = Place(device_no, table, self._gap(name.query), news)
+        place = Place(device_no, table, self._cohorts.gap(name.query), news)
         await place.note(tx, instant, await place.moment(tx, instant.at))
 
     async def reject(self, tx: Transaction, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep lines that could not be stored, each once and up to a cap per device."""
-        kept = [self._minimiser.bad(line, device.platform) for line in lines]
+        minimiser = self._cohorts.of(device).minimiser
+        kept = [minimiser.bad(line, device.platform) for line in lines]
         await rejects.keep(tx, device.device_no, kept, self._clock())
-
-    def _gap(self, query: str) -> int:
-        shipped = self._shipped.get(query)
-        return shipped.gap if shipped else gap_for(None)

@@ -40,7 +40,8 @@ class Intake:
 
     def __init__(self, write: Write, ingest: Ingest) -> None:
         self._write = write
-        self._ingest = ingest
+        self.ingest = ingest
+        """What stores the rounds that have not begun."""
         # Taken from in the writer's thread, so only by what the interpreter does in one step.
         self._line: OrderedDict[_Waiting, None] = OrderedDict()
         self._asked = False
@@ -80,7 +81,7 @@ class Intake:
             if taken is None:
                 taken = self._take()
                 loop.call_soon_threadsafe(self._taken)
-            return await self._ingest.store(tx, [waiting.delivery for waiting in taken])
+            return await self.ingest.store(tx, [waiting.delivery for waiting in taken])
 
         try:
             results = await self._write(work)
@@ -131,7 +132,7 @@ class Intake:
         """Store bodies one by one, so that what fails one of them costs no other."""
 
         async def work(delivery: Delivery, tx: Transaction) -> list[Ingested]:
-            return await self._ingest.store(tx, [delivery], singly=True)
+            return await self.ingest.store(tx, [delivery], singly=True)
 
         for waiting in taken:
             if waiting.future.done():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from server.normalize.rows import Column
@@ -10,6 +10,7 @@ from server.normalize.times import iso
 from server.normalize.values import BIGINT, DOUBLE, TEXT, kind_of
 from server.store.driver import StoreError, Transaction
 from server.store.names import column_name, quoted, table_name
+from server.store.shipped import Shapes
 from server.store.tables import QueryTable
 from server.wire.messages import Row
 
@@ -27,7 +28,7 @@ class TooManyError(ValueError):
 class Registry:
     """The stored map from queries to tables, cached between transactions."""
 
-    def __init__(self, shipped: Mapping[str, tuple[str, tuple[Column, ...]]]) -> None:
+    def __init__(self, shipped: Shapes) -> None:
         self._shipped = shipped
         self._tables: dict[str, QueryTable] | None = None
 

@@ -2,58 +2,100 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeVar
 
-import orjson
-
 from server.catalog.catalog import Catalog
+from server.catalog.problems import CatalogError
 from server.normalize.devices import DeviceFacts
-from server.normalize.minimise import Minimiser
 from server.normalize.text import clean_text
-from server.normalize.times import iso
 from server.store import access, devices
+from server.store.cohorts import Cohorts
 from server.store.driver import Driver, Transaction, Work
+from server.store.in_force import InForce, Part, in_force_at
 from server.store.ingest import Delivery, Ingest, Ingested
 from server.store.intake import Intake
 from server.store.keyring import Keyring
 from server.store.registry import Registry
 from server.store.retype import patiently, retype
-from server.store.shipped import shipped_queries
+from server.store.shipped import table_shapes
+from server.store.shipping import ship_tables
 from server.store.tables import QueryTable
 from server.store.watch import ClockWatch
 from server.wire.messages import BadLine, LogBody
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 
 class Store:
-    """An opened, migrated database together with the catalog whose queries it keeps."""
+    """An opened, migrated database together with the packs in force, whose queries it keeps."""
 
     def __init__(
         self,
         driver: Driver,
-        catalog: Catalog,
+        packs: Catalog | InForce,
         *,
         max_age_days: int = 90,
         clock: Callable[[], float] = time.time,
         minimise_key: bytes | None = None,
     ) -> None:
         self.driver = driver
-        self.catalog = catalog
+        self.in_force = packs if isinstance(packs, InForce) else InForce(Part(packs))
         self.clock = clock
-        shipped = shipped_queries(catalog)
-        self._registry = Registry({name: (query.mode, query.columns) for name, query in shipped.items()})
-        fresh_days = max((loaded.control.fresh_within_days for loaded in catalog.judged()), default=1)
-        minimiser = Minimiser(catalog.minimisation, minimise_key)
-        self.familiar: Container[bytes] = minimiser.familiar
-        """What ``parse_log`` may leave unread."""
-        self._ingest = Ingest(self._registry, shipped, max_age_days, fresh_days, clock, minimiser)
-        self._intake = Intake(self.write, self._ingest)
+        self._max_age_days = max_age_days
+        self._past: InForce | None = None
         self._generation = driver.generation
+        self._begin(self.in_force, minimise_key)
+        self._intake = Intake(self.write, self._ingest)
         self._keyring = Keyring(driver)
         self.clocks = ClockWatch(driver, clock)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The packs that are in force for all devices that are in no canary."""
+        return self.in_force.base.catalog
+
+    @property
+    def familiar(self) -> Container[bytes]:
+        """What ``parse_log`` may leave unread."""
+        return self._cohorts.familiar
+
+    def _begin(self, in_force: InForce, minimise_key: bytes | None) -> None:
+        """Take answers by these packs from now on: a round that is under way ends by those before."""
+        self._cohorts = Cohorts(in_force, minimise_key)
+        # A registry of its own: what the one before knows, it may know only of a transaction still under way.
+        self._registry = Registry(table_shapes(*in_force.catalogs))
+        self._ingest = Ingest(self._registry, self._cohorts, self._max_age_days, self.clock)
+        self.in_force = in_force
+
+    async def in_force_at(self, at: str) -> InForce:
+        """What was in force at an instant (ISO-8601, UTC).
+
+        It is what is in force now for an instant before the first packs, and where this version of Muster cannot read
+        what was.
+        """
+        now = self.in_force
+        try:
+            found = await in_force_at(self.driver, at, [now, self._past] if self._past else [now])
+        except CatalogError as error:
+            log.warning("the packs of %s cannot be read, those in force now stand for them: %s", at, error)
+            return now
+        if found is not None and found is not now:
+            self._past = found
+        return found or now
+
+    async def adopt(self, in_force: InForce, minimise_key: bytes | None) -> None:
+        """Serve, store and judge by other packs from now on; their tables are made first.
+
+        If that fails the ones before stay, and the error is raised.
+        """
+        await self._ship(in_force)
+        self._begin(in_force, minimise_key)
+        self._intake.ingest = self._ingest
 
     async def write(self, work: Work[Result]) -> Result:
         """Run ``work`` in a transaction and return when it is durable."""
@@ -77,30 +119,28 @@ class Store:
         return run
 
     async def ship(self) -> None:
-        """Make the tables of the catalog's queries and record the versions served from now on."""
+        """Make the tables of the queries in force and record the versions served from now on."""
+        await self._ship(self.in_force)
+
+    async def _ship(self, in_force: InForce) -> None:
+        shapes = table_shapes(*in_force.catalogs)
 
         async def work(tx: Transaction) -> list[tuple[str, str, str]]:
-            retyped = await self._registry.ship(tx, self.clock())
-            await tx.many(
-                "INSERT INTO muster_query_versions (query, version, platforms, mode, sql, columns, first_served_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (query, version) DO NOTHING",
-                [
-                    (
-                        query.name,
-                        query.version,
-                        ",".join(query.platforms),
-                        query.mode,
-                        query.sql,
-                        orjson.dumps([[c.name, c.kind, c.volatile] for c in query.columns]).decode(),
-                        iso(self.clock()),
-                    )
-                    for query in {q.version: q for q in self.catalog.queries.values()}.values()
-                ],
-            )
-            return retyped
+            return await ship_tables(tx, Registry(shapes), in_force.catalogs, self.clock())
 
-        for query, column, kind in await patiently(self.write, work):
-            await retype(self.write, self._registry, query, column, kind)
+        for query, column, kind in await patiently(self._changing, work):
+            await retype(self._changing, self._registry, query, column, kind)
+
+    async def _changing(self, work: Work[Result]) -> Result:
+        """As ``write``, for work that changes tables while answers are stored in them."""
+
+        async def run(tx: Transaction) -> Result:
+            try:
+                return await work(tx)
+            finally:
+                self._registry.forget()
+
+        return await self.write(run)
 
     async def tables(self, tx: Transaction) -> dict[str, QueryTable]:
         """Every query's table, as of this transaction."""

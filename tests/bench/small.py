@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from server.app import config_bodies
+from server.catalog.config import config_body
 from server.wire import answers
 from tests.bench.bodies import PREFIX, key_body, request
 from tests.bench.measure import Aim, Line, Sample, paired
@@ -30,7 +30,7 @@ PATHS = {"read": "distributed/read", "config": "config"}
 
 def small_requests(kind: str, scale: Scale) -> Iterator[Line]:
     """Empty ``distributed/read`` and an unchanged ``config``, over kept connections and over TLS ones made anew."""
-    fixed = {"read": answers.NO_QUERIES, "config": config_bodies(shipped_catalog()).of("linux")}
+    fixed = {"read": answers.NO_QUERIES, "config": config_body(shipped_catalog(), "linux")}
     with fresh(kind) as place:
         keys = enrolled(place, DEVICES)
         certificate = _certificate(place.directory)

@@ -1,0 +1,156 @@
+"""``muster packs apply``, ``promote``, ``rollback`` and ``history``: what is in force, and how it got there."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from server import applying
+from server.app import opened_database, shipped_packs
+from server.catalog.canary import Selector, SelectorError, parse_selector
+from server.catalog.content import read_content
+from server.cli.options import database_option, json_option, print_json, run
+from server.store import applications
+from server.store.applications import Application
+from server.store.driver import Transaction
+from server.store.migrate import require_current
+from server.store.shipping import Applied, Request, roll_back
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+HASH_CHARS = 12
+
+
+def _selector(_context: click.Context, _option: click.Parameter, value: str | None) -> Selector | None:
+    try:
+        return parse_selector(value) if value else None
+    except SelectorError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _by_option(command: Decorated) -> Decorated:
+    return click.option("--by", default=None, help="Who does it.  [default: the user who runs this]")(command)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--canary", "selector", callback=_selector, metavar="5%|tag=NAME",
+              help="Only for so many of the devices, or for those with the tag, until it is promoted.")  # fmt: skip
+@click.option("--note", default="", help="Why; it is kept.")
+@_by_option
+@database_option
+@json_option
+def apply(folder: Path, selector: Selector | None, note: str, by: str | None, database: str, as_json: bool) -> None:
+    """Put the packs in DIR into force, all of them or, where there is a problem, none (exit code 3).
+
+    Running servers go over to them within seconds; devices get their config at their next refresh. DIR itself is not
+    needed afterwards: its files are kept in the database.
+    """
+    request = Request(by=by or getpass.getuser(), note=note, selector=selector)
+    _say(run(_apply(database, folder, request)), as_json)
+
+
+async def _apply(url: str, folder: Path, request: Request) -> Applied:
+    content = await asyncio.to_thread(read_content, folder)
+    async with opened_database(url) as database:
+        driver = database.driver
+        await require_current(driver)
+        if request.selector and (await driver.read(applications.in_force))[0] is None:
+            # What devices have been served so far is what the canary is held against.
+            await applying.settle(driver, None, shipped_packs(), request.by, time.time())
+        return (await applying.apply(driver, content, request, time.time()))[0]
+
+
+@click.command()
+@_by_option
+@database_option
+@json_option
+def promote(by: str | None, database: str, as_json: bool) -> None:
+    """Put the canary's packs into force for all devices."""
+    done = run(_write(database, partial(applications.promote, by=by or getpass.getuser(), now=time.time())))
+    _say(Applied(done, changed=True), as_json)
+
+
+@click.command()
+@click.argument("number", required=False, type=click.IntRange(min=1))
+@click.option("--note", default="", help="Why; it is kept.")
+@_by_option
+@database_option
+@json_option
+def rollback(number: int | None, note: str, by: str | None, database: str, as_json: bool) -> None:
+    """End the canary; or, if there is none, put the packs that were in force before into force again.
+
+    With NUMBER those of any earlier application (see 'muster packs history'). What was put into force again is an
+    application of its own.
+    """
+    _say(run(_roll_back(database, number, Request(by=by or getpass.getuser(), note=note))), as_json)
+
+
+async def _roll_back(url: str, number: int | None, request: Request) -> Applied:
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        return await roll_back(database.driver, number, request, time.time())
+
+
+@click.command()
+@database_option
+@json_option
+def history(database: str, as_json: bool) -> None:
+    """Show every application of packs, the newest first."""
+    found = run(_read_all(database))
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    table = Table("number", "state", "hash", "at", "by", "canary", "note", box=None, header_style="bold")
+    for one in found:
+        values = (str(one.number), one.state, one.hash[:HASH_CHARS], one.applied_at, one.applied_by)
+        table.add_row(*values, one.canary or "", _remark(one))
+    Console().print(table)
+
+
+def _remark(one: Application) -> str:
+    parts = [f"restores {one.restores}"] if one.restores else []
+    parts += [one.note] if one.note else []
+    parts += [f"promoted by {one.promoted_by} {one.promoted_at}"] if one.promoted_at else []
+    parts += [f"stopped by {one.stopped_by}: {one.stop_reason}"] if one.stop_reason else []
+    return "; ".join(parts) or f"({one.origin})"
+
+
+def _say(applied: Applied, as_json: bool) -> None:
+    one = applied.application
+    if as_json:
+        print_json({**asdict(one), "changed": applied.changed})
+        return
+    what = f"application {one.number} ({one.hash[:HASH_CHARS]})"
+    if not applied.changed:
+        click.echo(f"Nothing to do: {what} has these packs, and is in force.")
+    elif one.state == applications.STOPPED:
+        click.echo(f"The canary of {what} is stopped: its devices go back to what the others have.")
+    elif one.state == applications.CANARY:
+        click.echo(f"The canary of {what} is under way on {one.canary}: 'muster packs promote' or 'rollback' ends it.")
+    else:
+        restored = f"; it restores {one.restores}" if one.restores else ""
+        click.echo(f"In force: {what}{restored}.")
+
+
+async def _write(url: str, work: Callable[[Transaction], Any]) -> Application:
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        done: Application = await database.driver.write(work)
+        return done
+
+
+async def _read_all(url: str) -> list[Application]:
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        return await database.driver.read(applications.applications)

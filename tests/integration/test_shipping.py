@@ -1,0 +1,131 @@
+"""Packs are applied, tried on a few devices, promoted and rolled back while real servers serve."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import packs
+from tests.support.load import stored
+from tests.support.server import Peer, Server, ask, database_of, muster
+
+BASE = packs.content()
+SHELLS = packs.content({packs.PEOPLE: "-- Who there is.\nSELECT username AS who, uid, shell FROM users\n"})
+BROKEN = packs.content({packs.CONTROL: packs.control("shell = '/bin/bash'")})
+SECONDS = 30
+"""Longer than any server takes to go over to other packs."""
+
+
+def config(peer: Peer, server: Server | None = None) -> str:
+    body = json.dumps({"node_key": peer.node_key}).encode()
+    return (server or peer.server).request("POST", "/api/osquery/config", body)[1].decode()
+
+
+def asks_shells(peer: Peer, server: Server | None = None) -> bool:
+    return "shell FROM users" in config(peer, server)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Look until it has happened; the servers look every two seconds."""
+    end = time.monotonic() + SECONDS
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def device(server: Server, secret: str, name: str) -> Peer:
+    peer = Peer(server, secret)
+    peer.enroll(system_info={"uuid": f"uuid-{name}", "hostname": name})
+    assert peer.node_key
+    return peer
+
+
+def told(*arguments: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(muster("packs", *arguments, "--json").stdout)
+    return found
+
+
+def test_apply_canary_promote_and_rollback_while_the_server_serves(empty: str, tmp_path: Path) -> None:
+    base, shells = packs.write(BASE, tmp_path / "base"), packs.write(SHELLS, tmp_path / "shells")
+    at = ("--database", empty)
+    made = json.loads(muster("init", *at, "--packs", str(base), "--json").stdout)
+    server = Server(empty)
+    try:
+        chosen, other = (device(server, made["enroll_secret"], name) for name in ("chosen", "other"))
+        ((chosen_id,),) = ask(empty, "SELECT device_id FROM devices WHERE hostname = 'chosen'")
+        before = config(other)
+        assert muster("device", "tag", chosen_id, "+Eng", "-lab", *at).stdout == "eng\n"
+
+        canary = told("apply", str(shells), "--canary", "tag=eng", "--note", "shells too", "--by", "ada", *at)
+        assert (canary["number"], canary["state"], canary["applied_by"]) == (2, "canary", "ada")
+        until(lambda: asks_shells(chosen))
+        assert config(other) == before
+
+        refused = muster("packs", "apply", str(base), *at, check=False)
+        assert refused.returncode == 0 and "Nothing to do" in refused.stdout
+        refused = muster("packs", "apply", str(packs.write(BROKEN, tmp_path / "broken")), *at, check=False)
+        assert refused.returncode == 3 and "no-guests/control.yaml" in refused.stderr
+
+        assert told("promote", *at)["state"] == "applied"
+        until(lambda: asks_shells(other))
+        assert told("rollback", *at)["restores"] == 1
+        until(lambda: not asks_shells(other) and not asks_shells(chosen))
+        assert config(other) == before
+        history = json.loads(muster("packs", "history", "--json", *at).stdout)
+        assert [(one["number"], one["state"]) for one in history] == [
+            (3, "applied"),
+            (2, "superseded"),
+            (1, "superseded"),
+        ]
+        assert "shells too" in muster("packs", "history", *at).stdout
+    finally:
+        assert server.stop() == 0, "".join(server.output)
+    assert stored(empty, "SELECT number FROM muster_served ORDER BY device_no") == [(3,), (3,)]
+    assert stored(empty, "SELECT server FROM muster_servers") == []
+
+
+def test_two_servers_on_one_database_agree(tmp_path: Path) -> None:
+    base, shells = packs.write(BASE, tmp_path / "base"), packs.write(SHELLS, tmp_path / "shells")
+    with database_of("postgres", tmp_path) as url:
+        at = ("--database", url)
+        made = json.loads(muster("init", *at, "--packs", str(base), "--json").stdout)
+        servers = [Server(url, "--packs", str(base)), Server(url)]
+        try:
+            peers = [device(servers[0], made["enroll_secret"], f"device-{number}") for number in range(8)]
+            muster("packs", "apply", str(shells), "--canary", "50%", *at)
+            until(lambda: all(any(asks_shells(peer, server) for peer in peers) for server in servers))
+            new = [device(servers[0], made["enroll_secret"], f"new-{number}") for number in range(8)]
+            for peer in (*peers, *new):
+                assert config(peer, servers[0]) == config(peer, servers[1])
+            members = stored(url, "SELECT COUNT(*) FROM muster_canary_devices")[0][0]
+            assert sum(asks_shells(peer) for peer in (*peers, *new)) == members
+            muster("packs", "rollback", *at)
+            until(lambda: not any(asks_shells(peer, server) for peer in peers for server in servers))
+            assert len({config(peer, server) for peer in peers for server in servers}) == 1
+        finally:
+            assert [server.stop() for server in servers] == [0, 0], "".join(servers[0].output + servers[1].output)
+
+
+def test_a_restart_keeps_what_was_applied_by_hand(tmp_path: Path) -> None:
+    base, shells = packs.write(BASE, tmp_path / "base"), packs.write(SHELLS, tmp_path / "shells")
+    url = f"sqlite:///{tmp_path / 't.db'}"
+    made = json.loads(muster("init", "--database", url, "--packs", str(base), "--json").stdout)
+    muster("packs", "apply", str(shells), "--database", url)
+    server = Server(url, "--packs", str(base))
+    try:
+        assert asks_shells(device(server, made["enroll_secret"], "one"))
+        assert any("application 2 stays in force" in line for line in server.output)
+    finally:
+        assert server.stop() == 0, "".join(server.output)
+
+
+@pytest.mark.parametrize("options", [("--canary", "half"), ("--canary", "100%")])
+def test_a_selector_that_makes_no_sense_is_a_mistake_of_usage(tmp_path: Path, options: tuple[str, str]) -> None:
+    root = packs.write(BASE, tmp_path / "packs")
+    done = muster("packs", "apply", str(root), *options, check=False)
+    assert done.returncode == 2 and "share below 100%" in done.stderr
