@@ -17,11 +17,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from server.app import shipped_packs
+from server.catalog.catalog import load_catalog
+from server.catalog.queries import Query
 from tests.support.load import stored
 from tests.support.server import Server, ask, muster
 
 OSQUERYD = os.environ.get("MUSTER_OSQUERYD", "")
 SECONDS = int(os.environ.get("MUSTER_OSQUERYD_SECONDS", "60"))
+LINUX_QUERIES = [query for (_, platform), query in load_catalog(shipped_packs()).queries.items() if platform == "linux"]
 
 pytestmark = pytest.mark.skipif(not OSQUERYD, reason="MUSTER_OSQUERYD names no osqueryd")
 
@@ -73,12 +77,7 @@ def test_a_real_agent_enrols_and_fills_the_tables(tmp_path: Path) -> None:
         agent.terminate()
         agent.wait(timeout=30)
         log.close()
-    day = time.strftime("%Y-%m-%d", time.gmtime())
-    muster("evaluate", "--database", database, "--day", day)
-    verdicts = dict(ask(database, "SELECT control, status FROM posture"))
-    assert {verdicts[one] for one in ("release-supported", "only-root-has-uid-0", "osquery-current")} == {"pass"}
-    # Every query was answered; what rests on systemd cannot be judged where there is none, as in a container.
-    assert not set(verdicts.values()) & {"no_data", "stale"}, verdicts
+    it_is_judged(database)
     assert ask(database, "SELECT COUNT(*) > 5 FROM users") == [[1]]
     assert ask(database, "SELECT * FROM rejects") == []
     errors = "SELECT message FROM status_logs WHERE severity >= 2 AND message NOT LIKE '%system dbus%'"
@@ -88,6 +87,24 @@ def test_a_real_agent_enrols_and_fills_the_tables(tmp_path: Path) -> None:
     assert not [line for line in server.output if "ERROR" in line or "Traceback" in line], server.output
     said = [line for line in (tmp_path / "osqueryd.log").read_text().splitlines() if line.startswith("E")]
     assert not [line for line in said if "system dbus" not in line], said
+
+
+@pytest.mark.parametrize("query", LINUX_QUERIES, ids=[query.name for query in LINUX_QUERIES])
+def test_every_linux_query_of_the_library_runs(query: Query) -> None:
+    shell = [OSQUERYD, "-S", "--disable_extensions", "--json", f"{query.sql};"]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Error:" not in done.stderr
+    names = {column.name for column in query.columns}
+    assert all(set(row) == names for row in json.loads(done.stdout))
+
+
+def it_is_judged(database: str) -> None:
+    muster("evaluate", "--database", database, "--day", time.strftime("%Y-%m-%d", time.gmtime()))
+    verdicts = dict(ask(database, "SELECT control, status FROM posture"))
+    assert {verdicts[one] for one in ("release-supported", "only-root-has-uid-0", "osquery-current")} == {"pass"}
+    # Every query was answered; what rests on systemd cannot be judged where there is none, as in a container.
+    assert not set(verdicts.values()) & {"no_data", "stale"}, verdicts
 
 
 def it_runs_what_it_was_served(database: str) -> None:
