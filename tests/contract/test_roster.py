@@ -352,29 +352,6 @@ async def retired(store: Store) -> dict[str, bool]:
     return {serial: at is not None for serial, at in await devices(store, "serial, retired_at")}
 
 
-async def test_the_register_as_of_a_day(tmp_path: Path) -> None:
-    async with fleet(tmp_path) as f:
-        told = "SELECT status, owner, from_day, to_day FROM muster_asset_register WHERE serial = 's1' ORDER BY 3"
-        assert await rows(f.store, "SELECT * FROM muster_asset_register") == []
-        await register(f.store, asset("S1", owner="ada"), today="2026-09-02")
-        await register(f.store, asset("S1", owner="bob"), today="2026-09-05")
-        await register(f.store, asset("S1", owner="bob", status="returned", since="2026-09-07"), today="2026-09-09")
-        await register(f.store, asset("S2"), today="2026-09-11")
-        assert await rows(f.store, told) == [
-            ("in_use", "ada", "", "2026-09-05"),
-            ("in_use", "bob", "2026-09-05", "2026-09-07"),
-            ("returned", "bob", "2026-09-07", "2026-09-11"),
-        ]
-        await register(
-            f.store, asset("S1", owner="bob", status="returned", since="2026-09-04"), asset("S2"), today="2026-09-12"
-        )
-        assert await rows(f.store, told) == [
-            ("in_use", "ada", "", "2026-09-04"),
-            ("returned", "bob", "2026-09-04", "9999-12-31"),
-        ]
-        assert ("*", "", "", "", "9999-12-31") in await rows(f.store, "SELECT * FROM muster_asset_register")
-
-
 async def test_a_scope_that_begins_in_the_past_opens_its_days(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         await f.judge(*range(14))
