@@ -27,7 +27,7 @@ from tests.support.stores import add_device, rows, url_in
 
 NOW = 1_800_000_000.0
 FIRST = packs.content()
-SHELLS = packs.content({packs.PEOPLE: "-- Who there is.\nSELECT username AS who, uid, shell FROM users\n"})
+SHELLS = packs.content({packs.RESIDENTS: "-- Who there is.\nSELECT username AS who, uid, shell FROM users\n"})
 SOONER = packs.content({packs.PACK: "title: All of it\ninterval: 600\ncontrols: [no-guests]\n"})
 
 
@@ -69,7 +69,7 @@ async def test_an_application_says_who_when_why_and_what_it_replaced(tmp_path: P
         assert (second.number, second.state, second.replaces) == (2, "applied", 1)
         kept = await driver.read(lambda tx: applications.content(tx, FIRST.hash))
         assert kept.files == FIRST.files
-        assert ("people", "shell") in await driver.read(
+        assert ("residents", "shell") in await driver.read(
             lambda tx: tx.rows("SELECT table_name, name FROM muster_columns WHERE name = 'shell'")
         )
 
@@ -102,9 +102,9 @@ async def test_a_rollback_is_an_application_and_any_earlier_one_can_be_restored(
 
 BROKEN = {
     "a rule of a column that is not there": {packs.CONTROL: packs.control("age > 7")},
-    "a query of a table that is not there": {packs.PEOPLE: "-- Who.\nSELECT who, uid FROM people_of_the_moon\n"},
+    "a query of a table that is not there": {packs.RESIDENTS: "-- Who.\nSELECT who, uid FROM people_of_the_moon\n"},
     "a pack that is no mapping": {packs.PACK: "- nothing\n"},
-    "an unknown query in a pack": {packs.PACK: "title: All\nqueries: {poeple: }\n"},
+    "an unknown query in a pack": {packs.PACK: "title: All\nqueries: {resident_s: }\n"},
 }
 
 
@@ -122,8 +122,8 @@ async def test_a_query_whose_mode_changes_is_refused_before_anything_is_changed(
     async with opened(tmp_path) as driver:
         await put(driver, FIRST)
         before = await everything(driver)
-        latest = {packs.PEOPLE: "-- Who.\n-- mode: latest\nSELECT username AS who, uid FROM users\n"}
-        pack = {packs.PACK: "title: All of it\nqueries: {people: , more: }\n", packs.CONTROL: None}
+        latest = {packs.RESIDENTS: "-- Who.\n-- mode: latest\nSELECT username AS who, uid FROM users\n"}
+        pack = {packs.PACK: "title: All of it\nqueries: {residents: , more: }\n", packs.CONTROL: None}
         more = {"queries/more.sql": "-- More.\nSELECT uid FROM users\n"}
         with pytest.raises(CatalogError, match="of mode state"):
             await put(driver, packs.content({**latest, **pack, **more}))
@@ -214,10 +214,10 @@ async def test_restoring_a_certain_application_ends_the_canary_too(tmp_path: Pat
 
 
 async def test_a_canary_cannot_change_what_both_keep_in_one_table(tmp_path: Path) -> None:
-    other = packs.content({packs.PEOPLE: "-- Who.\nSELECT username AS who, CAST(uid AS TEXT) AS uid FROM users\n"})
+    other = packs.content({packs.RESIDENTS: "-- Who.\nSELECT username AS who, CAST(uid AS TEXT) AS uid FROM users\n"})
     async with opened(tmp_path) as driver:
         await put(driver, FIRST)
-        with pytest.raises(CatalogError, match=r"people\.uid has another type"):
+        with pytest.raises(CatalogError, match=r"residents\.uid has another type"):
             await put(driver, other, "5%")
         await put(driver, other)
 
@@ -260,4 +260,4 @@ async def test_a_server_applies_the_folder_it_is_started_with_once(tmp_path: Pat
         (folder / packs.PACK).write_text("title: Others\ncontrols: [no-guests]\n")
         assert await start(folder) == read_content(folder).hash
         assert len(await history(driver)) == 5
-        assert (await rows(Store(driver, await in_force(driver)), "SELECT COUNT(*) FROM people")) == [(0,)]
+        assert (await rows(Store(driver, await in_force(driver)), "SELECT COUNT(*) FROM residents")) == [(0,)]

@@ -39,10 +39,10 @@ BASE = packs.content()
 GREETERS = "controls/accounts/no-greeters/control.yaml"
 CANARY = packs.content(
     {
-        packs.PEOPLE: "-- Who there is.\nSELECT username AS who, uid, shell FROM users\n",
+        packs.RESIDENTS: "-- Who there is.\nSELECT username AS who, uid, shell FROM users\n",
         packs.CONTROL: packs.control("shell = '/bin/bash'"),
         GREETERS: packs.control("who = 'greeter'"),
-        packs.PACK: "title: All of it\nqueries: {people: }\ncontrols: [no-guests, no-greeters]\n",
+        packs.PACK: "title: All of it\nqueries: {residents: }\ncontrols: [no-guests, no-greeters]\n",
     }
 )
 
@@ -71,8 +71,8 @@ class Fleet:
         await self.reloader.look()
 
     async def said(self, device: Device, content: Content, hour: float, *users: dict[str, str]) -> None:
-        query = content.load().queries["people", "linux"]
-        name = scheduled_name("people", query.version)
+        query = content.load().queries["residents", "linux"]
+        name = scheduled_name("residents", query.version)
         line = snapshot_line(name, int(MIDNIGHT + hour * HOUR), list(users))
         raw = json.dumps({"node_key": "k", "log_type": "result", "data": [line]}).encode()
         assert not (await self.store.ingest(device, parse_log(raw))).rejected
@@ -124,7 +124,7 @@ async def test_answers_to_both_versions_are_in_one_table(tmp_path: Path) -> None
         f.now = MIDNIGHT + 10 * HOUR
         await f.said(f.chosen, CANARY, 9, {"who": "guest", "uid": "7", "shell": "/bin/sh"})
         await f.said(f.other, BASE, 9, {"who": "guest", "uid": "7"})
-        assert await rows(f.store, "SELECT hostname, who, uid, shell FROM people ORDER BY hostname") == [
+        assert await rows(f.store, "SELECT hostname, who, uid, shell FROM residents ORDER BY hostname") == [
             ("chosen", "guest", 7, "/bin/sh"),
             ("other", "guest", 7, None),
         ]
@@ -218,7 +218,7 @@ async def test_foreign_answers_are_held_against_the_query_of_the_devices_own_pac
         await f.apply(CANARY, "tag=eng")
         f.now = MIDNIGHT + 10 * HOUR
         for device in (f.chosen, f.other):
-            line = snapshot_line("people", MIDNIGHT + 9 * HOUR, [{"who": "guest", "uid": "7"}])
+            line = snapshot_line("residents", MIDNIGHT + 9 * HOUR, [{"who": "guest", "uid": "7"}])
             raw = json.dumps({"node_key": "k", "log_type": "result", "data": [line]}).encode()
             await f.store.ingest(device, parse_log(raw))
         assert (await f.verdicts(f.other, FIRST_DAY))["no-guests"] == ("fail", "rows_match")
@@ -277,14 +277,14 @@ async def test_a_device_that_joins_is_noticed_without_loading_anything(tmp_path:
 
 
 async def test_a_columns_type_changes_while_answers_come(tmp_path: Path) -> None:
-    texts = packs.content({packs.PEOPLE: "-- Who.\nSELECT username AS who, CAST(uid AS TEXT) AS uid FROM users\n"})
+    texts = packs.content({packs.RESIDENTS: "-- Who.\nSELECT username AS who, CAST(uid AS TEXT) AS uid FROM users\n"})
     async with fleet(tmp_path) as f:
         f.now = MIDNIGHT + 12 * HOUR
         await f.said(f.chosen, BASE, 9, {"who": "guest", "uid": "7"})
         await f.apply(texts)
         await f.said(f.other, BASE, 10, {"who": "root", "uid": "0"})  # it has not fetched its config yet
         await f.said(f.chosen, texts, 11, {"who": "guest", "uid": "007"})
-        assert await rows(f.store, "SELECT hostname, who, uid FROM people ORDER BY hostname") == [
+        assert await rows(f.store, "SELECT hostname, who, uid FROM residents ORDER BY hostname") == [
             ("chosen", "guest", "007"),
             ("other", "root", "0"),
         ]

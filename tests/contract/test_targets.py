@@ -60,8 +60,8 @@ async def test_tags_decide_config_and_verdict(tmp_path: Path) -> None:
         assert engineer.tags == {"eng", "lab"}
         assert (names(store, engineer), names(store, other)) == ({"all", "everybody"}, {"everybody"})
         assert store.in_force.config_of(other)[1] == store.in_force.config_of(await fresh(store, other))[1]
-        await say(store, engineer, "people", NOON - 60, {"who": "guest", "uid": "7"})
-        await say(store, other, "people", NOON - 60, {"who": "guest", "uid": "7"})
+        await say(store, engineer, "residents", NOON - 60, {"who": "guest", "uid": "7"})
+        await say(store, other, "residents", NOON - 60, {"who": "guest", "uid": "7"})
         await evaluate(store, TODAY, TODAY)
         verdicts = await rows(store, "SELECT hostname, status, reason FROM posture ORDER BY hostname")
         assert verdicts == [

@@ -19,7 +19,7 @@ KILLS = 8
 
 def numbered(number: int) -> Content:
     """Packs with a query of their own, so that each application makes a table."""
-    pack = f"title: All of it\nqueries: {{people: , more_{number}: }}\ncontrols: [no-guests]\n"
+    pack = f"title: All of it\nqueries: {{residents: , more_{number}: }}\ncontrols: [no-guests]\n"
     return packs.content({f"queries/more_{number}.sql": "-- More.\nSELECT uid FROM users\n", packs.PACK: pack})
 
 

@@ -15,7 +15,7 @@ from tests.support.load import stored
 from tests.support.server import Peer, Server, ask, database_of, muster
 
 BASE = packs.content()
-SHELLS = packs.content({packs.PEOPLE: "-- Who there is.\nSELECT username AS who, uid, shell FROM users\n"})
+SHELLS = packs.content({packs.RESIDENTS: "-- Who there is.\nSELECT username AS who, uid, shell FROM users\n"})
 BROKEN = packs.content({packs.CONTROL: packs.control("shell = '/bin/bash'")})
 SECONDS = 30
 """Longer than any server takes to go over to other packs."""

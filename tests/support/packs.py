@@ -11,18 +11,18 @@ from pathlib import Path
 from server.app import shipped_packs
 from server.catalog.content import Content
 
-PEOPLE = "queries/people.sql"
+RESIDENTS = "queries/residents.sql"
 CONTROL = "controls/accounts/no-guests/control.yaml"
 PACK = "all.yaml"
 
 
 def control(condition: str) -> str:
-    """A control of Linux devices that no row of ``people`` breaks by satisfying ``condition``."""
+    """A control of Linux devices that no row of ``residents`` breaks by satisfying ``condition``."""
     return f"""title: There are no guests
 why: A guest is nobody.
 severity: low
 platforms:
-  linux: {{query: people, none: "{condition}", empty: pass, confidence: documented}}
+  linux: {{query: residents, none: "{condition}", empty: pass, confidence: documented}}
 remediation: {{linux: Show them the door.}}
 limits: Whether anybody is at home.
 """
@@ -37,12 +37,12 @@ def content(changes: Mapping[str, str | None] | None = None) -> Content:
     """The small packs with these files in place of its own, or beside them; None leaves one out."""
     files: dict[str, str | None] = {
         "schema/osquery.json": _schema(),
-        PEOPLE: "-- Who there is.\nSELECT username AS who, uid FROM users\n",
+        RESIDENTS: "-- Who there is.\nSELECT username AS who, uid FROM users\n",
         CONTROL: control("who = 'guest'"),
-        PACK: "title: All of it\nqueries: {people: }\ncontrols: [no-guests]\n",
+        PACK: "title: All of it\nqueries: {residents: }\ncontrols: [no-guests]\n",
         **(changes or {}),
     }
-    columns = [name for name in ("who", "uid", "shell") if name in (files[PEOPLE] or "")]
+    columns = [name for name in ("who", "uid", "shell") if name in (files[RESIDENTS] or "")]
     for path, text in list(files.items()):
         if path.endswith("/control.yaml") and text is not None:
             files.setdefault(path.replace("control.yaml", "cases.yaml"), _cases(text, columns))
