@@ -21,6 +21,8 @@ from server.catalog.problems import CatalogError, Problem
 
 SUFFIXES = (".yaml", ".sql", ".json")
 """The files that make packs; what else lies in the folder changes nothing."""
+EDITORS = Path("schema", "editors")
+"""JSON Schemas for editors: for whoever writes packs, not part of them."""
 CONTENT_BYTES = 32 * 1024 * 1024
 FILES = 10_000
 
@@ -79,7 +81,7 @@ def read_content(root: Path) -> Content:
     files: dict[str, str] = {}
     size = 0
     for folder, names, found in os.walk(root, onerror=unreadable, followlinks=True):
-        names[:] = sorted(name for name in names if not name.startswith("."))
+        names[:] = sorted(name for name in names if not name.startswith(".") and Path(folder, name) != root / EDITORS)
         for name in sorted(found):
             if not name.endswith(SUFFIXES) or name.startswith("."):
                 continue

@@ -231,6 +231,8 @@ def test_a_selector_that_makes_no_sense_is_refused(text: str) -> None:
 def test_a_folder_is_told_by_its_files_that_matter(tmp_path: Path) -> None:
     root = packs.write(FIRST, tmp_path / "packs")
     (root / "README.md").write_text("words")
+    (root / "schema" / "editors").mkdir()
+    (root / "schema" / "editors" / "pack.json").write_text("{}")
     (root / ".git").mkdir()
     (root / ".git" / "odd.yaml").write_text("odd: true")
     read = read_content(root)
