@@ -47,8 +47,8 @@ def _root(state: State) -> Finding:
 
 
 def _administrators(state: State) -> Finding:
-    if state.platform == "linux" and state.second_root:
-        return FAIL, "toor administers the machine"
+    if state.second_root:
+        return FAIL, "toor is an administrator beside root"
     owner = state["administrators"] == "owner"
     return (FAIL, "the owner administers the machine") if owner else (PASS, "only the built-in account administers")
 

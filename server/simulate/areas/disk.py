@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.simulate.areas.shared import registry
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import ERROR, FAIL, NOT_APPLICABLE, PASS, Finding, Judges, by
 from server.simulate.models import DAY, GIB, Model
@@ -216,6 +217,15 @@ def usb_devices(removable: str) -> Rows:
              "removable": 1}
         )  # fmt: skip
     return rows
+
+
+@FACTS.table("registry", "windows")
+def storage_policy(removable: str) -> Rows:
+    """Whether removable media may be used, where anybody set it."""
+    if removable == "unset":
+        return []
+    key = "HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Microsoft\\Windows\\RemovableStorageDevices"
+    return [registry(key, "Deny_All", int(removable == "denied"))]
 
 
 @FACTS.table("time_machine_destinations", "darwin")

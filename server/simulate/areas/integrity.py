@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.simulate.areas.shared import registry
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import ERROR, FAIL, PASS, Finding, Judges, by
 from server.simulate.state import State
@@ -133,11 +134,7 @@ def smart_screen(app_source: str) -> Rows:
     key = "HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Microsoft\\Windows\\System"
     if app_source == "unknown":
         return []
-    data = int(app_source == "enforced")
-    return [
-        {"key": key, "path": f"{key}\\EnableSmartScreen", "name": "EnableSmartScreen", "type": "REG_DWORD",
-         "data": data}
-    ]  # fmt: skip
+    return [registry(key, "EnableSmartScreen", int(app_source == "enforced"))]
 
 
 @FACTS.table("drivers", "windows")
