@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 
 from server.catalog.schema import OsquerySchema
-from server.simulate import rows_common, rows_unix, rows_windows
+from server.simulate import areas
 from server.simulate.facts import FACTS
 from server.simulate.tables import PlatformDatabase, QueryFailedError, TableFailedError
 
 __all__ = ["Answer", "AnswerBook"]
-_FILLED_BY = (rows_common, rows_unix, rows_windows)
+_FILLED_BY = areas
 
 ANSWERS_KEPT = 50_000
 

@@ -1,7 +1,7 @@
 """Which function makes the rows of which table, and which facts it depends on.
 
-A maker's parameters are the names of the facts it reads (see ``timeline.State`` and ``runner``). So two devices
-whose facts of those names are equal have equal rows, and the answers made from them can be shared.
+A maker's parameters are the names of the facts it reads (see ``state`` and ``runner``). So two devices whose facts of
+those names are equal have equal rows, and the answers made from them can be shared. Several makers may fill one table.
 """
 
 from __future__ import annotations
@@ -27,29 +27,31 @@ class Facts:
     """The tables that have rows, by platform and name."""
 
     def __init__(self) -> None:
-        self._sources: dict[tuple[str, str], Source] = {}
+        self._sources: dict[tuple[str, str], list[Source]] = {}
 
     def table(self, name: str, *platforms: str) -> Callable[[Maker], Maker]:
-        """Register a maker of a table's rows, on the given platforms or on all."""
+        """Register a maker of some of a table's rows, on the given platforms or on all."""
 
         def register(make: Maker) -> Maker:
             source = Source(tuple(inspect.signature(make).parameters), make)
             for platform in platforms or ("darwin", "linux", "windows"):
-                self._sources[platform, name] = source
+                self._sources.setdefault((platform, name), []).append(source)
             return make
 
         return register
 
     def needs(self, platform: str, tables: Sequence[str]) -> tuple[str, ...]:
         """The facts that the rows of these tables depend on."""
-        found = {need for table in tables if (source := self._sources.get((platform, table))) for need in source.needs}
-        return tuple(sorted(found))
+        sources = [source for table in tables for source in self._sources.get((platform, table), ())]
+        return tuple(sorted({need for source in sources for need in source.needs}))
 
     def rows(self, platform: str, table: str, aspects: Mapping[str, Any]) -> Rows:
         """The rows of a table; none for one nobody fills."""
-        source = self._sources.get((platform, table))
-        return source.make(**{need: aspects[need] for need in source.needs}) if source else []
+        found: Rows = []
+        for source in self._sources.get((platform, table), ()):
+            found += source.make(**{need: aspects[need] for need in source.needs})
+        return found
 
 
 FACTS = Facts()
-"""Every table the simulator fills. Filled by the ``rows_…`` modules when they are imported."""
+"""Every table the simulator fills. Filled by the modules of ``areas`` when they are imported."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from server.simulate.presence import DAY
-from server.simulate.timeline import State
+from server.simulate.state import State
 
 ANSWERED, FAILED, DENIED = "answered", "failed", "denylisted"
 

@@ -33,6 +33,7 @@ class Model:
 
 
 GIB = 1024**3
+HOUR, DAY = 3600, 86_400
 MODELS: dict[tuple[str, str], tuple[Model, ...]] = {
     ("darwin", "laptop"): (
         Model("Apple Inc.", "Mac14,2", "Apple M2", 8, 16 * GIB),
@@ -101,12 +102,19 @@ RELEASES: dict[tuple[str, str], tuple[Release, ...]] = {
 UNSUPPORTED: dict[tuple[str, str], Release] = {
     ("darwin", "laptop"): _macos(12, 7, "21H1320", 6),
     ("darwin", "server"): _macos(12, 7, "21H1320", 6),
-    ("windows", "laptop"): _windows("Microsoft Windows 10 Enterprise", 19_044, 6456),
+    ("windows", "laptop"): _windows("Microsoft Windows 10 Enterprise", 19_044, 4529),
     ("windows", "server"): _windows("Microsoft Windows Server 2012 R2 Standard", 9600, 22_620),
     ("linux", "laptop"): _ubuntu("18.04", "Bionic Beaver", 6),
     ("linux", "server"): _debian(10, 13, "buster"),
 }
 """Releases nobody patches any more."""
+BEHIND: dict[tuple[str, str], Release] = {
+    ("darwin", "laptop"): _macos(26, 0, "25A354"),
+    ("darwin", "server"): _macos(15, 6, "24G84"),
+    ("windows", "laptop"): _windows(W11, 26_200, 6584),
+    ("windows", "server"): _windows(S22, 20_348, 3932),
+}
+"""Releases that get patches, without those of the last months."""
 
 AGENT, AGENT_BEFORE, AGENT_OLD = "5.23.0", "5.22.1", "5.8.2"
 """osquery's versions in the fleet: the current one, the one before, and one of years ago."""
@@ -128,7 +136,11 @@ SOFTWARE = (
     Software("Visual Studio Code", "com.microsoft.VSCode", ("1.105.1", "1.106.2")),
     Software("Zoom", "us.zoom.xos", ("6.6.0", "6.6.6")),
 )
-PROHIBITED = Software("uTorrent", "com.bittorrent.uTorrent", ("3.6.0",))
+PASSWORD_MANAGER, BROWSER = SOFTWARE[2], SOFTWARE[0]
+OLD_BROWSER = "120.0.6099.71"
+PROHIBITED = Software("qBittorrent", "org.qbittorrent.qBittorrent", ("5.1.2",))
+LINUX_PACKAGES = {"Google Chrome": "google-chrome-stable", "Slack": "slack-desktop", "Visual Studio Code": "code"}
+"""Names of packages that are not the application's own in lower case."""
 
 FIRST_NAMES = tuple(
     "ada bela chen dora emil fatma goro hana ivan jana kofi lena mira noor olaf petra quinn rosa sami tara uma viktor"

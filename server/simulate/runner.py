@@ -9,16 +9,20 @@ from typing import Any
 import orjson
 
 from server.simulate.answers import Answer, AnswerBook
+from server.simulate.areas.system import booted_at
 from server.simulate.device import Device
 from server.simulate.ledger import ANSWERED, DENIED, FAILED, Ledger, Word
 from server.simulate.lines import RESULT, STATUS, Buffer, difference_line, snapshot_line, status_line
 from server.simulate.presence import DAY, Span
 from server.simulate.schedule import Config, ScheduledQuery, read_config
-from server.simulate.timeline import State, state_at
+from server.simulate.state import State
+from server.simulate.timeline import state_day, state_of
 
 HOUR = 3600
 SCHEDULE_QUERY = "osquery_schedule"
 SEVERITY_ERROR = 2
+LONG_AGO = 120
+"""Days before the span: longer than any deadline."""
 
 Row = Mapping[str, str]
 
@@ -37,11 +41,17 @@ class Runner:
         self._decorations = b"{}"
         self._facts: dict[str, Any] = {}
         self._facts_of: tuple[object, ...] = ()
+        self._booted_at = 0
+        self._states: dict[int, State] = {}
         self._before: dict[str, tuple[int, list[Row]]] = {}
 
     def state(self, now: float) -> State:
         """The facts at an instant."""
-        return state_at(self.device, self._span, now)
+        day = state_day(self.device, now)
+        state = self._states.get(day)
+        if state is None:
+            state = self._states[day] = state_of(self.device, self._span, day)
+        return state
 
     def configure(self, raw: bytes, now: float) -> None:
         """Take a config as served; raises ``ValueError`` for one that cannot be read."""
@@ -52,7 +62,7 @@ class Runner:
 
     def ask(self, sql: str, now: float) -> Answer:
         """Run a statement at an instant."""
-        return self._book.answer(self.device.platform, sql, self._aspects(now))
+        return self._book.answer(self.device.platform, sql, self._aspects(now) | self._clock(int(now)))
 
     def run_all(self, now: int, *, keep: bool = True) -> None:
         """Run the whole schedule from an instant on, a second a query; ``keep`` False only remembers that it ran."""
@@ -64,7 +74,8 @@ class Runner:
         state, at = self.state(now), now + self.device.skew
         if query.query in state.denied:
             return
-        answer = self.ask(query.sql, now)
+        # To the second is too fine for what is asked every hour: it would be a new answer each time.
+        answer = self._book.answer(self.device.platform, query.sql, self._aspects(now) | self._clock(now // DAY * DAY))
         if answer.failure is not None:
             self.ledger.note(query.query, Word(at, FAILED, state))
             message = f"Error executing scheduled query {query.name}: {answer.failure}"
@@ -118,19 +129,24 @@ class Runner:
         """The facts by name; worked out again when they change or an hour is over."""
         state, hour = self.state(now), int(now) // HOUR
         if self._facts_of != (state, hour):
+            day = int(now) // DAY
             self._facts_of = (state, hour)
             self._facts = state.aspects() | {
                 "hour": hour,
-                "day": int(now) // DAY,
-                "started_at": int(now) // DAY * DAY,
+                "day": day,
+                "week": day // 7 * 7,
+                "long_ago": self._span.first - LONG_AGO,
+                "started_at": day * DAY,
                 "instance_id": self._instance,
                 "config_hash": self.config.config_hash if self.config else "",
                 "schedule": self.config.facts() if self.config else (),
             }
-        # Facts of the second: of use to few questions, so they are not worth a new hour's work.
-        self._facts["clock"] = int(now) + self.device.skew
-        self._facts["uptime"] = int(now) - self._facts["started_at"]
+            self._booted_at = booted_at(state, self._facts["week"], self._facts["long_ago"])
         return self._facts
+
+    def _clock(self, now: int) -> dict[str, int]:
+        """The facts of the second."""
+        return {"clock": now + self.device.skew, "uptime": now - self._booted_at}
 
 
 def _minus(rows: Sequence[Row], without: Sequence[Row]) -> list[Row]:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from server.catalog.catalog import Catalog
+from server.simulate.areas import JUDGES
 from server.simulate.device import Device
+from server.simulate.judging import ERROR, EXEMPT, FAIL, NO_DATA, NOT_APPLICABLE, STALE, Judge
 from server.simulate.ledger import ANSWERED, FAILED, Ledger, Word
-from server.simulate.models import AGENT_OLD, UNSUPPORTED
 from server.simulate.presence import DAY, date_of
-from server.simulate.timeline import State
-
-PASS, FAIL, STALE, NO_DATA, ERROR, NOT_APPLICABLE, EXEMPT = (
-    "pass", "fail", "stale", "no_data", "error", "not_applicable", "exempt",
-)  # fmt: skip
 
 EXEMPTIONS = {
     "system-volume-encrypted": "The disk is encrypted by the host of this virtual machine, out of the system's sight.",
@@ -33,45 +29,6 @@ class Exempted:
     control: str
     first_day: date
     last_day: date
-
-
-def _disk(state: State) -> tuple[str, str]:
-    return (PASS, "the disk is encrypted") if state.encrypted else (FAIL, "the disk is not encrypted")
-
-
-def _release(state: State) -> tuple[str, str]:
-    if state.release in UNSUPPORTED.values():
-        return FAIL, f"{state.release.name} {state.release.version} gets no patches any more"
-    return PASS, f"{state.release.name} {state.release.version} still gets patches"
-
-
-def _agent(state: State) -> tuple[str, str]:
-    return (FAIL if state.agent == AGENT_OLD else PASS), f"osquery is {state.agent}"
-
-
-def _telnet(state: State) -> tuple[str, str]:
-    return (FAIL, "telnet listens on every address") if state.telnet else (PASS, "nothing speaks in clear text")
-
-
-def _guest(state: State) -> tuple[str, str]:
-    if state.guest_unset and state.platform == "darwin":
-        return ERROR, "nobody ever touched the switch for guests, so the Mac cannot tell"
-    return (FAIL, "guests may log in") if state.guest else (PASS, "guests may not log in")
-
-
-def _root(state: State) -> tuple[str, str]:
-    return (FAIL, "toor has user id 0 beside root") if state.second_root else (PASS, "only root has user id 0")
-
-
-JUDGES: Mapping[str, Callable[[State], tuple[str, str]]] = {
-    "system-volume-encrypted": _disk,
-    "release-supported": _release,
-    "osquery-current": _agent,
-    "no-cleartext-remote-access": _telnet,
-    "guest-account-off": _guest,
-    "only-root-has-uid-0": _root,
-}
-"""What a control means in terms of the simulator's facts; a control that is not here has no expected verdicts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +72,7 @@ def expected(
 
 
 def _verdict(
-    ledger: Ledger, query: str | None, judge: Callable[[State], tuple[str, str]], day: int, fresh_days: int
+    ledger: Ledger, query: str | None, judge: Judge, day: int, fresh_days: int
 ) -> tuple[str, str]:
     if ledger.first_at is None or ledger.first_at // DAY > day:
         return NOT_APPLICABLE, "the device had not joined the fleet yet"
