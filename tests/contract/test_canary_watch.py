@@ -34,10 +34,10 @@ SCHEDULE = (
     "-- What runs.\n-- volatile: executions, wall_time_ms, user_time, system_time\nSELECT name, interval, executions,"
     " denylisted, wall_time_ms, user_time, system_time FROM osquery_schedule\n"
 )
-ALL = "title: All of it\nqueries: {people: , osquery_schedule: }\ncontrols: [no-guests]\n"
+ALL = "title: All of it\nqueries: {residents: , osquery_schedule: }\ncontrols: [no-guests]\n"
 BASE = packs.content({"queries/osquery_schedule.sql": SCHEDULE, packs.PACK: ALL})
 SHELLS = "-- Who there is.\n-- cost: 20ms\nSELECT username AS who, uid, shell FROM users\n"
-CANARY = packs.content({"queries/osquery_schedule.sql": SCHEDULE, packs.PACK: ALL, packs.PEOPLE: SHELLS})
+CANARY = packs.content({"queries/osquery_schedule.sql": SCHEDULE, packs.PACK: ALL, packs.RESIDENTS: SHELLS})
 
 
 async def no_key(_in_force: InForce) -> None:
@@ -92,10 +92,10 @@ class Fleet:
     async def schedule(
         self, name: str, content: Content, *, runs: int, wall: int, cpu: int = 0, denied: int = 0
     ) -> None:
-        """What ``osquery_schedule`` says on a device, of the query ``people`` of these packs."""
+        """What ``osquery_schedule`` says on a device, of the query ``residents`` of these packs."""
         queries = content.load().queries
         row = {
-            "name": f"pack/all/{scheduled_name('people', queries['people', 'linux'].version)}",
+            "name": f"pack/all/{scheduled_name('residents', queries['residents', 'linux'].version)}",
             "interval": "3600", "executions": str(runs), "denylisted": str(denied), "wall_time_ms": str(wall),
             "user_time": str(cpu), "system_time": "0",
         }  # fmt: skip
@@ -103,7 +103,7 @@ class Fleet:
         await self.post(name, snapshot_line(scheduled_name("osquery_schedule", version), int(self.now), [row]))
 
     async def fails(self, name: str, content: Content) -> None:
-        query = scheduled_name("people", content.load().queries["people", "linux"].version)
+        query = scheduled_name("residents", content.load().queries["residents", "linux"].version)
         message = f"Error executing scheduled query {query}: no such column: shell"
         line = {"severity": "2", "filename": "s.cpp", "line": "1", "message": message, "version": "5.23.0"}
         await self.post(name, {**line, "unixTime": int(self.now)}, "status")
@@ -138,7 +138,7 @@ async def test_a_query_that_fails_on_a_device_of_the_canary(tmp_path: Path) -> N
         assert await f.look() is None
         await f.fails("c2", CANARY)
         assert await f.stopped() == (
-            "queries fail on 1 of 4 devices that did not before (people: no such column: shell, on 1, on 0 of the 4"
+            "queries fail on 1 of 4 devices that did not before (residents: no such column: shell, on 1, on 0 of the 4"
             " others): c2"
         )
 
@@ -147,7 +147,7 @@ async def test_a_denylisted_query(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         f.now += MINUTE
         await f.schedule("c1", CANARY, runs=1, wall=5, denied=1)
-        assert "people is denylisted, on 1" in await f.stopped()
+        assert "residents is denylisted, on 1" in await f.stopped()
 
 
 async def test_what_fails_beside_it_or_failed_before_does_not_count(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_an_error_that_has_passed_is_none(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         f.now += MINUTE
         await f.fails("c0", CANARY)
-        query = scheduled_name("people", CANARY.load().queries["people", "linux"].version)
+        query = scheduled_name("residents", CANARY.load().queries["residents", "linux"].version)
         await f.post("c0", snapshot_line(query, int(f.now) + 10, []))
         assert await f.look() is None
 
@@ -189,7 +189,7 @@ async def test_a_slow_query(tmp_path: Path) -> None:
         await f.schedule("c1", CANARY, runs=4, wall=200, cpu=7200)
         await f.schedule("c2", CANARY, runs=2, wall=5000)
         assert await f.stopped() == (
-            "people takes 1.8 s a run (the median of 3 devices), and its header says 20 ms: c2 2.5 s"
+            "residents takes 1.8 s a run (the median of 3 devices), and its header says 20 ms: c2 2.5 s"
         )
 
 
@@ -202,13 +202,13 @@ async def test_a_query_that_was_slow_before_is_none_of_its(tmp_path: Path) -> No
 
 
 async def test_a_day_above_the_budget(tmp_path: Path) -> None:
-    often = "title: All of it\nqueries: {people: {interval: 60}, osquery_schedule: }\ncontrols: [no-guests]\n"
+    often = "title: All of it\nqueries: {residents: {interval: 60}, osquery_schedule: }\ncontrols: [no-guests]\n"
     async with fleet(tmp_path, packs.content({**BASE.files, packs.PACK: often})) as f:
         f.now += MINUTE
         await f.schedule("c0", BASE, runs=10, wall=3000)
         assert await f.stopped() == (
             "all queries take 432 s a day (the median of 1 device), more than the budget of 300 s: c0 432 s, of which"
-            " people 432 s, osquery_schedule 240 ms"
+            " residents 432 s, osquery_schedule 240 ms"
         )
 
 

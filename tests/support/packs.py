@@ -29,14 +29,15 @@ limits: Whether anybody is at home.
 
 
 @cache
-def _schema() -> str:
-    return (shipped_packs() / "schema" / "osquery.json").read_text(encoding="utf-8")
+def _schema(name: str) -> str:
+    return (shipped_packs() / "schema" / name).read_text(encoding="utf-8")
 
 
 def content(changes: Mapping[str, str | None] | None = None) -> Content:
     """The small packs with these files in place of its own, or beside them; None leaves one out."""
     files: dict[str, str | None] = {
-        "schema/osquery.json": _schema(),
+        "schema/osquery.json": _schema("osquery.json"),
+        "schema/notes.json": _schema("notes.json"),
         RESIDENTS: "-- Who there is.\nSELECT username AS who, uid FROM users\n",
         CONTROL: control("who = 'guest'"),
         PACK: "title: All of it\nqueries: {residents: }\ncontrols: [no-guests]\n",
