@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -13,10 +12,19 @@ from server.catalog.canary_stop import DayCost, Failing, Measured, Observed, rea
 from server.catalog.config import Config
 from server.normalize.times import DAY, iso
 from server.store import applications
-from server.store.applications import CANARY, Application, tags_of
+from server.store.applications import CANARY, Application
 from server.store.driver import StoreError, Transaction, Work
 from server.store.in_force import InForce
-from server.store.observed import Counters, Failure, NameVersion, failed_before, failures, schedules
+from server.store.observed import (
+    Counters,
+    Failure,
+    NameVersion,
+    Watched,
+    devices_in_use,
+    failed_before,
+    failures,
+    schedules,
+)
 from server.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -32,54 +40,6 @@ class Read(Protocol):
 
     async def __call__(self, work: Work[Result]) -> Result:
         """Run ``work`` on one consistent view."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A device that is in use: in the canary or not, since when it has the config it was served, and when it was heard.
-
-    ``served`` is the application of that config; times are ISO-8601, UTC, and empty for never.
-    """
-
-    device_no: int
-    device_id: str
-    shown: str
-    """Its hostname, if no other device has that."""
-    platform: str
-    osquery_version: str
-    tags: frozenset[str]
-    enrolled_at: str
-    last_seen_at: str
-    served: int | None
-    served_at: str
-    served_hash: str
-
-
-async def devices_in_use(tx: Transaction) -> list[Watched]:
-    """Every enrolled device that is neither retired nor erased."""
-    rows = await tx.rows(
-        "SELECT d.device_no, d.device_id, d.hostname, d.platform, d.osquery_version, d.tags, d.enrolled_at,"
-        " d.last_seen_at, s.number, s.since, s.config_hash FROM muster_devices d"
-        " LEFT JOIN muster_served s ON s.device_no = d.device_no"
-        " WHERE d.retired_at IS NULL AND d.erased_at IS NULL AND d.enrolled_at <> '' ORDER BY d.hostname, d.device_no"
-    )
-    hosts = Counter(row[2] for row in rows)
-    return [
-        Watched(
-            device_no=row[0],
-            device_id=row[1],
-            shown=row[2] if row[2] and hosts[row[2]] == 1 else f"{row[2]} ({row[1]})".strip(),
-            platform=row[3],
-            osquery_version=row[4],
-            tags=tags_of(row[5]),
-            enrolled_at=row[6],
-            last_seen_at=row[7],
-            served=row[8],
-            served_at=row[9] or "",
-            served_hash=row[10] or "",
-        )
-        for row in rows
-    ]
 
 
 async def watch_canary(store: Store, listening_since: float) -> Application | None:
