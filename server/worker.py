@@ -23,6 +23,7 @@ from server.evaluate.days import day_of, today
 from server.evaluate.judge import GRACE_SECONDS, evaluate, fleet_zone
 from server.evaluate.whole import oldest_whole_day
 from server.normalize.times import DAY, iso, unix
+from server.store.canary_watch import watch_canary
 from server.store.days import CATCH_UP_DAYS
 from server.store.driver import StoreError, Transaction
 from server.store.erase import go_on_erasing
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 15
 PROVISIONAL_SECONDS = 45
+CANARY_SECONDS = 20
+"""How often it is looked whether the canary has to stop."""
 KEEP_SECONDS = 600
 """How often it is looked whether the day's deleting is done and whether an erasure has to be gone on with."""
 
@@ -65,6 +68,7 @@ class Worker:
         self._lease = Lease(LEADER, store.write)
         self._packs = Reloader(store, key_of or _no_key, self._lease.holder)
         self._scheduler = AsyncIOScheduler()
+        self._began = store.clock()
         self._judged: tuple[date, str, InForce] | None = None
 
     async def start(self) -> None:
@@ -78,6 +82,7 @@ class Worker:
             (self._by_leader(self.delete_old), IntervalTrigger(seconds=KEEP_SECONDS)),
             (self.lead, IntervalTrigger(seconds=LEASE_SECONDS / 3)),
             (self.look_at_packs, IntervalTrigger(seconds=LOOK_SECONDS)),
+            (self._by_leader(self.watch_canary), IntervalTrigger(seconds=CANARY_SECONDS)),
         ]
         for job, trigger in jobs:
             self._scheduler.add_job(
@@ -87,6 +92,7 @@ class Worker:
         self._scheduler.start()
         if await self._lease.renew():
             await self.judge_news()
+            await self.watch_canary()
 
     async def stop(self) -> None:
         """End the schedule, write what is not written yet and let another server lead."""
@@ -104,6 +110,13 @@ class Worker:
     async def look_at_packs(self) -> None:
         """Go over to other packs where other packs are in force now."""
         await self._packs.look()
+
+    async def watch_canary(self) -> None:
+        """Stop the canary if its devices fail, are slow or fall silent."""
+        try:
+            await watch_canary(self._store, self._began)
+        except StoreError as error:
+            log.error("the canary was not looked at, it will be tried again: %s", error)
 
     def _by_leader(self, job: Job) -> Job:
         @wraps(job)

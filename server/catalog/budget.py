@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from server.catalog.asked import asked
 from server.catalog.catalog import Catalog
 from server.catalog.problems import Problem
 from server.catalog.schema import PLATFORMS
-
-DAY = 86_400
+from server.normalize.times import DAY
 
 
 def seconds_a_day(catalog: Catalog, platform: str) -> dict[str, float]:
     """The seconds each scheduled query of a platform takes in a day. Of several packs with discovery one counts."""
-    costs = {}
-    for name, places in catalog.scheduled(platform).items():
-        interval = min(interval for _, interval in places)
-        costs[name] = catalog.queries[name, platform].cost_seconds * DAY / interval
-    return costs
+    return {name: query.cost_seconds * DAY / query.interval for name, query in asked(catalog, platform).items()}
 
 
 def check_budget(catalog: Catalog) -> Iterator[Problem]:

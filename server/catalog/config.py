@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
 
+from server.catalog.asked import Asked, asked
 from server.catalog.catalog import Catalog
 from server.catalog.problems import Problem
 from server.catalog.queries import Query
@@ -88,10 +89,12 @@ def config_hash(body: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A config's bytes, and the hash by which a device tells that it runs them."""
+    """A config's bytes, the hash by which a device tells that it runs them, and what it asks."""
 
     body: bytes
     hash: str
+    asked: Mapping[str, Asked]
+    """The queries in it, by name."""
 
 
 class Addressee(Protocol):
@@ -146,8 +149,9 @@ class Configs:
         at = (platform if platform in PLATFORMS else "", targeted)
         config = self._configs.get(at)
         if config is None:
-            body = config_body(_narrowed(self._catalog, self._plain | targeted), at[0])
-            config = self._configs[at] = Config(body, config_hash(body))
+            catalog = _narrowed(self._catalog, self._plain | targeted)
+            body = config_body(catalog, at[0])
+            config = self._configs[at] = Config(body, config_hash(body), asked(catalog, at[0]))
         return config
 
 

@@ -16,6 +16,7 @@ from server.normalize.values import OSQUERY_TYPES
 FILE = "fleet.yaml"
 
 Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+Percent = Annotated[float, Field(ge=0, le=100)]
 Type = Annotated[str, Field(pattern=rf"^({'|'.join(OSQUERY_TYPES)})$")]
 
 
@@ -26,12 +27,28 @@ class ExtensionTable(Strict):
     columns: Annotated[dict[Name, Type], Field(min_length=1)]
 
 
+class CanaryLimits(Strict):
+    """From when on a canary stops by itself; those in the canary's own packs count."""
+
+    errors_percent: Percent = 5
+    """Of its devices, that have a query failing or denylisted which was not so before."""
+    cost_factor: Annotated[float, Field(ge=1, le=1000)] = 2
+    """How many times the ``cost`` of its header a run of a query may take, by wall or CPU time."""
+    slow_ms: Annotated[int, Field(ge=0, le=600_000)] = 100
+    """A run that takes less, in milliseconds, is never slow, whatever its header says."""
+    silent_percent: Percent = 5
+    """Of its devices, that are not heard of any more."""
+    silent_minutes: Annotated[float, Field(gt=0, le=10_080)] = 15
+    """For how long a device is not heard of until it counts as silent: at least three of osquery's config_refresh."""
+
+
 class Fleet(Strict):
     """Settings of the fleet; every one has a default, and so has the file."""
 
     budget_seconds_a_day: Annotated[int, Field(ge=1, le=86_400)] = 300
     """Seconds of a device's day that all its queries together may take."""
     extension_tables: dict[Name, ExtensionTable] = Field(default_factory=dict)
+    canary: CanaryLimits = Field(default_factory=CanaryLimits)
 
 
 def read_fleet(root: Path, schema: OsquerySchema, problems: list[Problem]) -> tuple[Fleet, OsquerySchema]:

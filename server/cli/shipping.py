@@ -7,7 +7,6 @@ import getpass
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +19,8 @@ from server.app import opened_database, shipped_packs
 from server.catalog.canary import Selector, SelectorError, parse_selector
 from server.catalog.content import read_content
 from server.cli.options import database_option, json_option, print_json, run
-from server.store import applications
+from server.store import applications, shipping
 from server.store.applications import Application
-from server.store.driver import Transaction
 from server.store.migrate import require_current
 from server.store.shipping import Applied, Request, roll_back
 
@@ -72,13 +70,22 @@ async def _apply(url: str, folder: Path, request: Request) -> Applied:
 
 
 @click.command()
+@click.option("--force", is_flag=True, help="Though no device has said yet that it runs the canary's config.")
 @_by_option
 @database_option
 @json_option
-def promote(by: str | None, database: str, as_json: bool) -> None:
-    """Put the canary's packs into force for all devices."""
-    done = run(_write(database, partial(applications.promote, by=by or getpass.getuser(), now=time.time())))
-    _say(Applied(done, changed=True), as_json)
+def promote(by: str | None, database: str, *, force: bool, as_json: bool) -> None:
+    """Put the canary's packs into force for all devices.
+
+    Refused while no device of the canary has shown, by the hash of the config it runs, that it goes by them.
+    """
+    _say(Applied(run(_promote(database, by or getpass.getuser(), force=force)), changed=True), as_json)
+
+
+async def _promote(url: str, by: str, *, force: bool) -> Application:
+    async with opened_database(url) as database:
+        await require_current(database.driver)
+        return await shipping.promote(database.driver, by, time.time(), force=force)
 
 
 @click.command()
@@ -141,13 +148,6 @@ def _say(applied: Applied, as_json: bool) -> None:
     else:
         restored = f"; it restores {one.restores}" if one.restores else ""
         click.echo(f"In force: {what}{restored}.")
-
-
-async def _write(url: str, work: Callable[[Transaction], Any]) -> Application:
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        done: Application = await database.driver.write(work)
-        return done
 
 
 async def _read_all(url: str) -> list[Application]:

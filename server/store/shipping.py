@@ -13,9 +13,10 @@ from server.catalog.content import Content
 from server.catalog.problems import CatalogError, Problem
 from server.normalize.times import iso
 from server.store import applications
-from server.store.applications import APPLIED, APPLY, CANARY, ROLLBACK, Application
+from server.store.applications import APPLIED, APPLY, CANARY, ROLLBACK, STOPPED, Application
 from server.store.driver import Driver, StoreError, Transaction
 from server.store.in_force import load_in_force
+from server.store.observed import config_hashes, devices_in_use
 from server.store.registry import Registry
 from server.store.retype import patiently
 from server.store.shipped import table_shapes
@@ -107,6 +108,38 @@ async def put_into_force(driver: Driver, content: Content, catalog: Catalog, req
         return Applied(await applications.record(tx, made, content), changed=True)
 
     return await patiently(driver.write, work)
+
+
+async def promote(driver: Driver, by: str, now: float, *, force: bool = False) -> Application:
+    """Put the canary into force for all. Raises ``StoreError`` if there is none, or nothing shows that it works.
+
+    Something does once a device of the canary has said that it runs the config it was served; ``force`` does without.
+    """
+
+    async def work(tx: Transaction) -> Application:
+        _, canary = await applications.in_force(tx)
+        if canary is None:
+            raise StoreError(await _why_no_canary(tx))
+        served = {one.device_no: one.served_hash for one in await devices_in_use(tx) if one.served == canary.number}
+        running = await config_hashes(tx, await applications.members(tx, canary.number))
+        if not force and not any(served.get(device_no) == told for device_no, told in running.items()):
+            raise StoreError(
+                f"No device of the canary of application {canary.number} has said yet that it runs its config"
+                " (osquery_info.config_hash): see 'muster packs status', or promote it all the same with --force."
+            )
+        return await applications.promote(tx, by, now)
+
+    return await driver.write(work)
+
+
+async def _why_no_canary(tx: Transaction) -> str:
+    last = next((one for one in await applications.applications(tx) if one.canary), None)
+    if last is None or last.state != STOPPED:
+        return "There is no canary to promote."
+    return (
+        f"There is no canary to promote: that of application {last.number} was stopped by {last.stopped_by}"
+        f" ({last.stop_reason}). Apply its packs again, mended."
+    )
 
 
 async def roll_back(driver: Driver, number: int | None, request: Request, now: float) -> Applied:

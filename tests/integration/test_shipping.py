@@ -71,7 +71,9 @@ def test_apply_canary_promote_and_rollback_while_the_server_serves(empty: str, t
         refused = muster("packs", "apply", str(packs.write(BROKEN, tmp_path / "broken")), *at, check=False)
         assert refused.returncode == 3 and "no-guests/control.yaml" in refused.stderr
 
-        assert told("promote", *at)["state"] == "applied"
+        refused = muster("packs", "promote", *at, check=False)
+        assert refused.returncode == 1 and "--force" in refused.stderr
+        assert told("promote", "--force", *at)["state"] == "applied"
         until(lambda: asks_shells(other))
         assert told("rollback", *at)["restores"] == 1
         until(lambda: not asks_shells(other) and not asks_shells(chosen))

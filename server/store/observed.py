@@ -1,0 +1,176 @@
+"""What devices report of their own schedules: configs they run, counters of their queries, and queries that fail."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.normalize.names import parse_scheduled_name
+from server.store.applications import tags_of
+from server.store.coverage import DENYLISTED, ERROR
+from server.store.driver import Transaction
+from server.store.ingest import INFO_QUERY, SCHEDULE_QUERY
+from server.store.names import quoted
+from server.store.registry import Registry
+
+NameVersion = tuple[str, str]
+"""A query's name, and its version; empty for one that Muster did not ship."""
+
+_COUNTERS = ("interval", "executions", "wall_time_ms", "user_time", "system_time", "average_memory", "output_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """A row of ``osquery_schedule``: totals since osquery started or first ran this version of the query.
+
+    Times are milliseconds, memory and output bytes. ``None`` is a value that the device did not give.
+    """
+
+    denylisted: bool
+    interval: int | None
+    executions: int | None
+    wall_ms: int | None
+    user_ms: int | None
+    system_ms: int | None
+    memory: int | None
+    output: int | None
+
+    @property
+    def run_seconds(self) -> float | None:
+        """What a run takes, of wall or CPU time whichever is more; None before the first."""
+        if not self.executions or self.wall_ms is None:
+            return None
+        return max(self.wall_ms, (self.user_ms or 0) + (self.system_ms or 0)) / 1000 / self.executions
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The newest stretch of a device and query, in which it fails."""
+
+    device_no: int
+    query: str
+    version: str
+    first_at: str
+    last_at: str
+    status: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A device that is in use: in the canary or not, since when it has the config it was served, and when it was heard.
+
+    ``served`` is the application of that config; times are ISO-8601, UTC, and empty for never.
+    """
+
+    device_no: int
+    device_id: str
+    shown: str
+    """Its hostname, if no other device has that."""
+    platform: str
+    osquery_version: str
+    tags: frozenset[str]
+    enrolled_at: str
+    last_seen_at: str
+    served: int | None
+    served_at: str
+    served_hash: str
+
+
+async def devices_in_use(tx: Transaction) -> list[Watched]:
+    """Every enrolled device that is neither retired nor erased."""
+    rows = await tx.rows(
+        "SELECT d.device_no, d.device_id, d.hostname, d.platform, d.osquery_version, d.tags, d.enrolled_at,"
+        " d.last_seen_at, s.number, s.since, s.config_hash FROM muster_devices d"
+        " LEFT JOIN muster_served s ON s.device_no = d.device_no"
+        " WHERE d.retired_at IS NULL AND d.erased_at IS NULL AND d.enrolled_at <> '' ORDER BY d.hostname, d.device_no"
+    )
+    hosts = Counter(row[2] for row in rows)
+    return [
+        Watched(
+            device_no=row[0],
+            device_id=row[1],
+            shown=row[2] if row[2] and hosts[row[2]] == 1 else f"{row[2]} ({row[1]})".strip(),
+            platform=row[3],
+            osquery_version=row[4],
+            tags=tags_of(row[5]),
+            enrolled_at=row[6],
+            last_seen_at=row[7],
+            served=row[8],
+            served_at=row[9] or "",
+            served_hash=row[10] or "",
+        )
+        for row in rows
+    ]
+
+
+async def schedules(tx: Transaction, device_nos: Iterable[int]) -> dict[int, dict[NameVersion, Counters]]:
+    """By device, what its newest ``osquery_schedule`` says; a device that never sent one is left out."""
+    found: dict[int, dict[NameVersion, Counters]] = {}
+    for device_no, name, denylisted, *values in await _open_rows(
+        tx, SCHEDULE_QUERY, ("name", "denylisted", *_COUNTERS), device_nos
+    ):
+        scheduled = parse_scheduled_name(str(name or ""))
+        counters = Counters(_number(denylisted) == 1, *(_number(value) for value in values))
+        found.setdefault(device_no, {})[scheduled.query, scheduled.version or ""] = counters
+    return found
+
+
+async def config_hashes(tx: Transaction, device_nos: Iterable[int]) -> dict[int, str]:
+    """By device, the hash of the config that it said last it runs."""
+    return {no: str(told) for no, told in await _open_rows(tx, INFO_QUERY, ("config_hash",), device_nos) if told}
+
+
+async def failures(tx: Transaction, device_nos: Sequence[int]) -> list[Failure]:
+    """The queries that fail now on these devices."""
+    found = await tx.each(
+        "SELECT c.device_no, c.table_name, c.version, c.first_at, c.last_at, c.status, c.message FROM muster_coverage c"
+        " WHERE c.device_no = ? AND c.status IN ('error', 'denylisted') AND NOT EXISTS (SELECT 1 FROM muster_coverage n"
+        " WHERE n.device_no = c.device_no AND n.table_name = c.table_name AND n.first_at > c.first_at)",
+        [(device_no,) for device_no in device_nos],
+    )
+    queries = {table.name: query for query, table in (await Registry({}).all(tx)).items()}
+    return [
+        Failure(no, queries[table], version, first_at, last_at, status, message or "")
+        for rows in found
+        for no, table, version, first_at, last_at, status, message in rows
+        if table in queries
+    ]
+
+
+async def failed_before(tx: Transaction, at: Mapping[tuple[int, str], str]) -> set[tuple[int, str]]:
+    """Which of these (device, query) failed before an instant already (ISO-8601, UTC): by their last word before it."""
+    tables = {query: table.name for query, table in (await Registry({}).all(tx)).items()}
+    keys = [key for key in at if key[1] in tables]
+    found = await tx.each(
+        "SELECT status FROM muster_coverage WHERE device_no = ? AND table_name = ? AND first_at < ?"
+        " ORDER BY first_at DESC LIMIT 1",
+        [(device_no, tables[query], at[device_no, query]) for device_no, query in keys],
+    )
+    return {key for key, rows in zip(keys, found, strict=True) if rows and rows[0][0] in (ERROR, DENYLISTED)}
+
+
+async def _open_rows(
+    tx: Transaction, query: str, columns: Sequence[str], device_nos: Iterable[int]
+) -> list[tuple[Any, ...]]:
+    """These columns of the rows true now, the device's number before them; null for a column that is not there."""
+    table = await Registry({}).find(tx, query)
+    if table is None:
+        return []
+    names = {column.name: quoted(column.sql_name) for column in table.columns}
+    wanted = ", ".join(names.get(column, "NULL") for column in columns)
+    found = await tx.each(
+        f"SELECT device_no, {wanted} FROM {table.rows_name} WHERE device_no = ? AND valid_to IS NULL"
+        " AND muster_superseded_seq IS NULL",
+        [(device_no,) for device_no in device_nos],
+    )
+    return [row for rows in found for row in rows]
+
+
+def _number(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
