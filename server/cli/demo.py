@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import signal
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -20,6 +21,8 @@ from server.cli.simulate import ProgressBars, write_truth
 from server.evaluate.judge import evaluate
 from server.normalize.times import iso
 from server.simulate.child import ServerFailedError, serving
+from server.simulate.company import Company, company_of
+from server.simulate.device import make_device
 from server.simulate.fleet import Fleet, sorted_truth
 from server.simulate.fleet import Progress as Told
 from server.simulate.options import FleetOptions
@@ -27,8 +30,11 @@ from server.simulate.presence import DAY, date_of
 from server.simulate.remember import Memory, keep, recall
 from server.simulate.truth import EXEMPTIONS, Exempted, worth_exempting
 from server.store import access
+from server.store.assets import import_assets
 from server.store.driver import StoreError, Transaction, Work
+from server.store.imports import Import
 from server.store.migrate import require_current
+from server.store.people import import_people
 
 Result = TypeVar("Result")
 
@@ -104,10 +110,12 @@ class _Demo:
         )
 
     async def _fleet(self, memory: Memory, url: str) -> None:
+        devices = (make_device(memory.seed, index) for index in range(memory.devices))
         options = FleetOptions(
-            url=url, secret=memory.secret, span=memory.span, seed=memory.seed, count=memory.devices, history=True,
+            url=url, company=company_of(devices, memory.span), secret=memory.secret, span=memory.span, seed=memory.seed, count=memory.devices, history=True,
             delivered_until=memory.delivered_until, horizon=time.time(), speed=SPEED, node_keys=memory.node_keys,
         )  # fmt: skip
+        await self._write(lambda tx: _import(tx, options.company))
         fleet = Fleet(options, load_catalog(self._packs or shipped_packs()), self._stop)
         try:
             await self._history(fleet, memory)
@@ -168,6 +176,24 @@ class _Demo:
         for entry in chosen:
             await self._write(lambda tx, entry=entry: _grant(tx, entry))  # type: ignore[misc]
         return chosen
+
+
+async def _import(tx: Transaction, company: Company) -> None:
+    """Bring the roster and the asset register of the demo's company into the database, as the commands do.
+
+    The devices enrol after that, and have their tags from the beginning. Imported again it changes nothing.
+    """
+    now = time.time()
+    columns = frozenset({"serial", "hostname", "platform", "model", "owner", "status", "tags"})
+
+    def source(kind: str, entries: list[Any]) -> Import:
+        digest = hashlib.sha256(repr(entries).encode()).hexdigest()
+        today = date_of(int(now) // DAY).isoformat()
+        return Import(kind=kind, file=f"{kind}.csv", sha256=digest, by=TOKEN_NAME, now=now, today=today)
+
+    people, assets = list(company.people()), list(company.assets())
+    await import_people(tx, source("people", people), people)
+    await import_assets(tx, source("assets", assets), assets, columns, lambda day: f"{day.isoformat()}T00:00:00Z")
 
 
 async def _grant(tx: Transaction, entry: Exempted) -> None:

@@ -101,9 +101,10 @@ class Fleet:
 
     def truth(self, last: int, exempted: tuple[Exempted, ...] = ()) -> Iterator[Expected]:
         """The expected verdicts from the span's first day to ``last``."""
+        first, company = self.options.span.first, self.options.company
         for agent in self.agents:
             runner = agent.runner
-            yield from expected(self._catalog, runner.device, runner.ledger, self.options.span.first, last, exempted)
+            yield from expected(self._catalog, runner.device, runner.ledger, first, last, exempted, company)
 
     async def _each(self, phase: str, work: Callable[[Agent], Awaitable[None]]) -> None:
         """Do something for every device, a few at once."""

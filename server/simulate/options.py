@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from server.simulate.company import Company
 from server.simulate.presence import Span
 
 
@@ -25,5 +26,7 @@ class FleetOptions:
     speed: float = 1.0
     never_sleep: bool = False
     each_connection: bool = False
+    company: Company = field(default_factory=Company)
+    """What was imported of the fleet; nothing, unless somebody did."""
     node_keys: dict[str, str] = field(default_factory=dict)
     """Keys of an earlier run, by host name."""

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from server.catalog.catalog import Catalog
-from server.simulate.areas import JUDGES
+from server.catalog.catalog import Catalog, LoadedControl
+from server.catalog.targets import TargetedDevice
+from server.simulate import areas, company
+from server.simulate.company import Company
 from server.simulate.device import Device
-from server.simulate.judging import ERROR, EXEMPT, FAIL, NO_DATA, NOT_APPLICABLE, STALE, Judge
+from server.simulate.judging import ERROR, EXEMPT, FAIL, NO_DATA, NOT_APPLICABLE, STALE, Finding
 from server.simulate.ledger import ANSWERED, FAILED, Ledger, Word
 from server.simulate.presence import DAY, date_of
 
@@ -19,6 +21,9 @@ EXEMPTIONS = {
     "release-supported": "Support beyond the release's end was bought until the laboratory's instrument is replaced.",
 }
 """Controls that one failing device each is exempted from, with the reason given."""
+
+
+_NOBODY = Company()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +52,34 @@ class Expected:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
+JUDGED = frozenset(areas.JUDGES) | frozenset(company.JUDGES)
+"""The controls with an expectation."""
+
+
 def expected(
-    catalog: Catalog, device: Device, ledger: Ledger, first: int, last: int, exempted: tuple[Exempted, ...] = ()
+    catalog: Catalog,
+    device: Device,
+    ledger: Ledger,
+    first: int,
+    last: int,
+    exempted: tuple[Exempted, ...] = (),
+    wrote: Company = _NOBODY,
 ) -> Iterator[Expected]:
-    """The verdicts of a device for every day from ``first`` to ``last``, days counted since 1970 in UTC."""
+    """The verdicts of a device for every day from ``first`` to ``last``, days counted since 1970 in UTC.
+
+    ``wrote`` is what the company has written down of the fleet.
+    """
     for loaded in catalog.judged():
-        judge = JUDGES.get(loaded.control_id)
-        if judge is None:
+        if loaded.control_id not in JUDGED:
             continue
         rule = loaded.control.platforms.get(device.platform)  # type: ignore[call-overload]
         query = rule.query if rule and rule.confidence != "draft" else None
+        reached = _reached(catalog, loaded.control_id, device, ledger, wrote)
         for day in range(first, last + 1):
-            status, why = _verdict(ledger, query, judge, day, loaded.control.fresh_within_days)
+            if not reached:
+                status, why = NOT_APPLICABLE, "no pack brings the control to the device"
+            else:
+                status, why = _verdict(ledger, query, loaded, day, wrote)
             if status != NOT_APPLICABLE and _is_exempted(exempted, device, loaded.control_id, day):
                 status, why = EXEMPT, f"exempted; it would be {status}: {why}"
             yield Expected(
@@ -71,19 +92,32 @@ def expected(
             )
 
 
-def _verdict(
-    ledger: Ledger, query: str | None, judge: Judge, day: int, fresh_days: int
-) -> tuple[str, str]:
+def _reached(catalog: Catalog, control_id: str, device: Device, ledger: Ledger, wrote: Company) -> bool:
+    """Whether a pack that reaches the device asks for the control.
+
+    Packs may go by tags and osquery's version; the share of a percentage goes by an id that only the server knows.
+    """
+    last = max((word for days in ledger.words.values() for word in days.values()), key=lambda word: word.at, default=None)
+    known = TargetedDevice(device.hostname, device.platform, last.state.agent if last else "", wrote.tags(device))
+    return any(
+        control_id in pack.controls and pack.reaches(pack_id, known)
+        for pack_id, pack in catalog.packs.items()
+    )
+
+
+def _verdict(ledger: Ledger, query: str | None, loaded: LoadedControl, day: int, wrote: Company) -> Finding:
     if ledger.first_at is None or ledger.first_at // DAY > day:
         return NOT_APPLICABLE, "the device had not joined the fleet yet"
     if query is None:
         return NOT_APPLICABLE, "the control says nothing of this platform"
     words = ledger.words.get(query, {})
-    word = next((words[back] for back in range(day, day - fresh_days, -1) if back in words), None)
+    word = next((words[back] for back in range(day, day - loaded.control.fresh_within_days, -1) if back in words), None)
     if word is None:
         return _silence(words, query, day)
     if word.kind == ANSWERED:
-        return judge(word.state)
+        if loaded.control_id in company.JUDGES:
+            return company.JUDGES[loaded.control_id](word.state, wrote, day)
+        return areas.JUDGES[loaded.control_id](word.state)
     if word.kind == FAILED:
         return ERROR, f"{query} failed when it last ran that day"
     return ERROR, f"osquery has denylisted {query}"

@@ -14,7 +14,7 @@ from server.simulate.device import PARTS, Device, make_device
 from server.simulate.ledger import Ledger
 from server.simulate.presence import DAY, Span, rounds
 from server.simulate.runner import Runner
-from server.simulate.truth import JUDGES, Exempted, Expected, expected, worth_exempting
+from server.simulate.truth import JUDGED, Exempted, Expected, expected, worth_exempting
 
 PACKS = Path(__file__).parents[2] / "packs"
 MONDAY = 20_600 - 2
@@ -45,14 +45,14 @@ def fleet_truth(catalog: Catalog, book: AnswerBook, span: Span, exempted: tuple[
 
 
 def test_every_control_of_the_packs_has_an_expectation(catalog: Catalog) -> None:
-    assert {loaded.control_id for loaded in catalog.judged()} == set(JUDGES)
+    assert {loaded.control_id for loaded in catalog.judged()} == JUDGED
 
 
 @pytest.mark.parametrize("weekday", range(7))
 def test_every_status_occurs_whenever_the_demo_begins(catalog: Catalog, weekday: int) -> None:
     span = Span(MONDAY + weekday, 8)
     found = fleet_truth(catalog, AnswerBook(catalog.schema), span)
-    assert len(found) == len(PARTS) * 8 * len(JUDGES)
+    assert len(found) == len(PARTS) * 8 * len(JUDGED)
     statuses = {entry.status for entry in found}
     assert statuses == {"pass", "fail", "stale", "no_data", "error", "not_applicable"}
     whys = " ".join(entry.why for entry in found)

@@ -129,9 +129,17 @@ def guest_switch(guest: bool, guest_unset: bool) -> Rows:
 
 
 @FACTS.table("logged_in_users")
-def logged_in_users(kind: str, owner: str) -> Rows:
+def logged_in_users(platform: str, kind: str, owner: str) -> Rows:
     """A laptop's owner is at work."""
-    return [{"type": "user", "user": owner, "tty": "console", "host": ""}] if kind == "laptop" else []
+    word = "active" if platform == "windows" else "user"
+    return [{"type": word, "user": owner, "tty": "console", "host": ""}] if kind == "laptop" else []
+
+
+@FACTS.table("logon_sessions", "windows")
+def logon_sessions(kind: str, owner: str) -> Rows:
+    """Sessions of Windows itself, and the owner's."""
+    users = ["DWM-1", owner] if kind == "laptop" else ["DWM-1"]
+    return [{"user": user, "logon_type": "Interactive", "logon_id": at} for at, user in enumerate(users, 1)]
 
 
 @FACTS.table("last", "darwin", "linux")
