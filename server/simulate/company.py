@@ -6,15 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from server.catalog.assets import Asset
-from server.catalog.people import Person
-from server.simulate.device import PLACEHOLDER_SERIAL, Device
+from server.catalog.people import Person, key_digest
+from server.simulate.areas.credentials import ROOT_KEY
+from server.simulate.device import PARTS, PLACEHOLDER_SERIAL, Device
 from server.simulate.judging import ERROR, FAIL, NOT_APPLICABLE, PASS, Finding
 from server.simulate.presence import Span, date_of, window
 from server.simulate.state import State
 
 LISTS_TAG, SERVER_TAG = "company-lists", "server"
-_LISTS_EVERY, _LEAVER_EVERY, _UNREGISTERED_EVERY = 5, 19, 13
-"""Of so many devices one is held to the company's own lists, belongs to somebody who left, is not in the register."""
+_LISTS_EVERY, _UNREGISTERED_EVERY = 5, 13
+"""Of so many devices one is held to the company's own lists (of the first ones most), and is not in the register."""
+_LEAVERS = ("departed", "lost_answers", "clock_ahead")
+"""Parts of laptops whose owners leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,15 @@ class Company:
         if not (self.wrote and _registered(device)):
             return frozenset()
         found = [SERVER_TAG] if device.kind == "server" else []
-        return frozenset(found + [LISTS_TAG] if device.index % _LISTS_EVERY == 1 else found)
+        place = device.index % _LISTS_EVERY
+        if place == 1 or (place and device.index < len(PARTS)):
+            found.append(LISTS_TAG)
+        return frozenset(found)
+
+    @property
+    def key_owner(self) -> str:
+        """Whose the key is that opens the root account of a few servers; nobody's if none has left."""
+        return min(self.last_days, default="")
 
     def holds(self, serial: str) -> bool:
         """Whether the register has a device."""
@@ -72,16 +83,17 @@ class Company:
                 email=_address(owner),
                 last_day=None if last is None else date_of(last).isoformat(),
                 accounts=(owner,),
+                keys={key_digest(ROOT_KEY): "root's"} if owner == self.key_owner else {},
             )
 
 
 def company_of(devices: Iterable[Device], span: Span) -> Company:
-    """The company of a fleet. Owners of devices that fall silent for good have left, and so have a few others."""
+    """The company of a fleet. Owners of devices that fall silent for good have left, and of a few that do not."""
     fleet = tuple(devices)
     last_days = {
         device.owner: window(device, span)[0] - 1
         for device in fleet
-        if device.kind == "laptop" and (device.part == "departed" or device.index % _LEAVER_EVERY == 4)
+        if device.kind == "laptop" and device.part in _LEAVERS
     }
     return Company(fleet, last_days, frozenset(device.serial for device in fleet if _registered(device)))
 
@@ -112,9 +124,11 @@ def _session(state: State, company: Company, day: int) -> Finding:
     return PASS, "nobody who left is logged in"
 
 
-def _keys(_state: State, company: Company, _day: int) -> Finding:
+def _keys(state: State, company: Company, day: int) -> Finding:
     if not company.wrote:
         return NOT_APPLICABLE, "nobody said who has left"
+    if state["root_key"] == "unknown" and company.left(company.key_owner, day):
+        return FAIL, f"{company.key_owner} has left, and a key of theirs opens root's account"
     return PASS, "no key of anybody who left opens an account"
 
 

@@ -71,7 +71,7 @@ def make_device(seed: int, index: int) -> Device:
     """The device of that index in the fleet of that seed."""
     dice = Dice(seed, "device", index)
     part = part_of(seed, index)
-    platform = _platform(dice, part)
+    platform = _platform(dice, part, index)
     kind = _kind(dice, part, platform)
     site = dice.pick(SITES, "site")
     clone = part.startswith("clone")
@@ -102,8 +102,9 @@ def part_of(seed: int, index: int) -> str:
     return Dice(seed, "parts", block).shuffled(parts)[place]
 
 
-def _platform(dice: Dice, part: str) -> str:
-    wanted = dice.share("platform")
+def _platform(dice: Dice, part: str, index: int) -> str:
+    """The first devices, which show every part, are as many of each platform as their parts allow."""
+    wanted = (index % 3 + 0.5) / 3 if index < len(PARTS) else dice.share("platform")
     platform = "darwin" if wanted < 0.45 else "windows" if wanted < 0.75 else "linux"
     return platform if platform in PARTS[part] else dice.pick(PARTS[part], "other platform")
 

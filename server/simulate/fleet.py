@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from server.catalog.catalog import Catalog
@@ -17,7 +17,7 @@ from server.simulate.options import FleetOptions
 from server.simulate.presence import DAY, Span, rounds
 from server.simulate.runner import Runner
 from server.simulate.transport import Transport
-from server.simulate.truth import Exempted, Expected, expected
+from server.simulate.truth import JUDGED, Exempted, Expected, Judge
 
 AT_ONCE = 24
 """Devices that enrol, or deliver their history, at the same time."""
@@ -99,12 +99,13 @@ class Fleet:
         lives = [Life(agent, self.options, self._stop).go(until) for agent in self.agents if agent.runner.config]
         await asyncio.gather(*lives)
 
-    def truth(self, last: int, exempted: tuple[Exempted, ...] = ()) -> Iterator[Expected]:
-        """The expected verdicts from the span's first day to ``last``."""
-        first, company = self.options.span.first, self.options.company
+    def truth(
+        self, last: int, exempted: tuple[Exempted, ...] = (), controls: Collection[str] = JUDGED
+    ) -> Iterator[Expected]:
+        """The expected verdicts on some controls from the span's first day to ``last``."""
+        judge = Judge(self._catalog, self.options.company, self.options.span.first, last, exempted)
         for agent in self.agents:
-            runner = agent.runner
-            yield from expected(self._catalog, runner.device, runner.ledger, first, last, exempted, company)
+            yield from judge.expected(agent.runner.device, agent.runner.ledger, controls)
 
     async def _each(self, phase: str, work: Callable[[Agent], Awaitable[None]]) -> None:
         """Do something for every device, a few at once."""

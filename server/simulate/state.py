@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from server.simulate.models import Model, Release
-
-Traits = tuple[tuple[str, str], ...]
-"""Names of traits with their values, in the order of the names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +36,12 @@ class State:
     """Queries osquery has denylisted, by their plain name."""
     missing: frozenset[str]
     """Queries that the config this device still runs does not have."""
-    traits: Traits
+    traits: Mapping[str, str]
     """What the areas tell of it beside (see ``traits``)."""
 
     def __getitem__(self, trait: str) -> str:
         """The value of a trait. Raises ``KeyError`` for one the platform does not have."""
-        return dict(self.traits)[trait]
+        return self.traits[trait]
 
     def aspects(self) -> dict[str, Any]:
         """The facts by name, as the makers of rows ask for them."""
@@ -54,4 +51,4 @@ class State:
         for field in fields(self):
             if field.name != "traits":
                 yield field.name, getattr(self, field.name)
-        yield from self.traits
+        yield from self.traits.items()

@@ -56,7 +56,7 @@ def state_of(device: Device, span: Span, day: int) -> State:
         serial=device.serial,
         owner=device.owner,
         model=device.model,
-        release=_release(device, span, day, dict(traits)),
+        release=_release(device, span, day, traits),
         agent=_agent(device, span, day),
         encrypted=not (
             part == "unencrypted" or (part == "encrypted_later" and not since) or (part == "decrypted" and since)
@@ -65,7 +65,7 @@ def state_of(device: Device, span: Span, day: int) -> State:
         guest_unset=part == "guest_unset",
         second_root=part == "second_root" and within,
         telnet=part == "telnet" and within,
-        software=_software(device, span, day, dict(traits)),
+        software=_software(device, span, day, traits),
         broken=_broken(device) if part == "failing" and within else _NONE,
         denied=frozenset([_critical(device)]) if part == "denylisted" and within else _NONE,
         missing=frozenset([_critical(device)]) if part == "old_config" else _NONE,
@@ -128,4 +128,4 @@ def _software(device: Device, span: Span, day: int, traits: Mapping[str, str]) -
 def _has(device: Device, item: Software, traits: Mapping[str, str]) -> bool:
     if item is PASSWORD_MANAGER:
         return traits["password_manager"] == "installed"
-    return traits["browser"] != "current" and item is BROWSER or device.dice.chance(0.8, "has", item.name)
+    return (traits["browser"] != "current" and item is BROWSER) or device.dice.chance(0.8, "has", item.name)

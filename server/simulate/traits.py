@@ -53,11 +53,9 @@ class Character:
         self._usual = {trait.name: trait.usual for trait in traits if device.platform in trait.platforms}
         self._odd = {name: _course(device, span, name, value) for name, value in _oddities(device, traits).items()}
 
-    def on(self, day: int) -> tuple[tuple[str, str], ...]:
+    def on(self, day: int) -> Mapping[str, str]:
         """Every trait of the device's platform with its value on a day."""
-        values = dict(self._usual)
-        values |= {name: odd.value for name, odd in self._odd.items() if odd.first <= day < odd.end}
-        return tuple(sorted(values.items()))
+        return self._usual | {name: odd.value for name, odd in self._odd.items() if odd.first <= day < odd.end}
 
 
 def _course(device: Device, span: Span, name: str, value: str) -> Oddity:
@@ -93,7 +91,9 @@ def _showcase(seed: int, traits: tuple[Trait, ...]) -> Mapping[int, Mapping[str,
                 free = [
                     device
                     for device in shown
-                    if device.platform == platform and _may_have(device, trait) and trait.name not in found[device.index]
+                    if device.platform == platform
+                    and _may_have(device, trait)
+                    and trait.name not in found[device.index]
                 ]
                 if free:
                     chosen = min(free, key=lambda device: (len(found[device.index]), device.index))

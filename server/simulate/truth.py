@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from server.catalog.catalog import Catalog, LoadedControl
+from server.catalog.packs import Pack
 from server.catalog.targets import TargetedDevice
 from server.simulate import areas, company
 from server.simulate.company import Company
@@ -21,9 +22,6 @@ EXEMPTIONS = {
     "release-supported": "Support beyond the release's end was bought until the laboratory's instrument is replaced.",
 }
 """Controls that one failing device each is exempted from, with the reason given."""
-
-
-_NOBODY = Company()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,71 +54,74 @@ JUDGED = frozenset(areas.JUDGES) | frozenset(company.JUDGES)
 """The controls with an expectation."""
 
 
-def expected(
-    catalog: Catalog,
-    device: Device,
-    ledger: Ledger,
-    first: int,
-    last: int,
-    exempted: tuple[Exempted, ...] = (),
-    wrote: Company = _NOBODY,
-) -> Iterator[Expected]:
-    """The verdicts of a device for every day from ``first`` to ``last``, days counted since 1970 in UTC.
+class Judge:
+    """Expects verdicts for every day from ``first`` to ``last``, days counted since 1970 in UTC.
 
     ``wrote`` is what the company has written down of the fleet.
     """
-    for loaded in catalog.judged():
-        if loaded.control_id not in JUDGED:
-            continue
+
+    def __init__(
+        self, catalog: Catalog, wrote: Company, first: int, last: int, exempted: tuple[Exempted, ...] = ()
+    ) -> None:
+        self._catalog = catalog
+        self._wrote = wrote
+        self._days = [(day, date_of(day)) for day in range(first, last + 1)]
+        self._exempted = exempted
+
+    def expected(self, device: Device, ledger: Ledger, controls: Collection[str] = JUDGED) -> Iterator[Expected]:
+        """The verdicts a device deserves on some controls."""
+        reaching = self._reaching(device, ledger)
+        for loaded in self._catalog.judged():
+            control = loaded.control_id
+            if control not in controls or control not in JUDGED:
+                continue
+            reached = any(control in pack.controls for pack in reaching)
+            exempted = [one for one in self._exempted if (one.hostname, one.control) == (device.hostname, control)]
+            for day, date_ in self._days:
+                status, why = self._verdict(device, ledger, loaded, day) if reached else _NOT_REACHED
+                if status != NOT_APPLICABLE and any(one.first_day <= date_ <= one.last_day for one in exempted):
+                    status, why = EXEMPT, f"exempted; it would be {status}: {why}"
+                yield Expected(
+                    device=device.hostname,
+                    hardware_uuid=device.hardware_uuid,
+                    control=control,
+                    day=date_.isoformat(),
+                    status=status,
+                    why=why,
+                )
+
+    def _reaching(self, device: Device, ledger: Ledger) -> list[Pack]:
+        """The packs that reach a device: by platform, by tags, and by the version of osquery it has in the end.
+
+        A percentage of devices goes by an id that only the server knows, so such a pack would be expected at random.
+        """
+        words = [max(days.values(), key=lambda word: word.at) for days in ledger.words.values()]
+        last = max(words, key=lambda word: word.at, default=None)
+        version = last.state.agent if last else ""
+        known = TargetedDevice(device.hostname, device.platform, version, self._wrote.tags(device))
+        return [pack for pack_id, pack in self._catalog.packs.items() if pack.reaches(pack_id, known)]
+
+    def _verdict(self, device: Device, ledger: Ledger, loaded: LoadedControl, day: int) -> Finding:
+        if ledger.first_at is None or ledger.first_at // DAY > day:
+            return NOT_APPLICABLE, "the device had not joined the fleet yet"
         rule = loaded.control.platforms.get(device.platform)  # type: ignore[call-overload]
-        query = rule.query if rule and rule.confidence != "draft" else None
-        reached = _reached(catalog, loaded.control_id, device, ledger, wrote)
-        for day in range(first, last + 1):
-            if not reached:
-                status, why = NOT_APPLICABLE, "no pack brings the control to the device"
-            else:
-                status, why = _verdict(ledger, query, loaded, day, wrote)
-            if status != NOT_APPLICABLE and _is_exempted(exempted, device, loaded.control_id, day):
-                status, why = EXEMPT, f"exempted; it would be {status}: {why}"
-            yield Expected(
-                device=device.hostname,
-                hardware_uuid=device.hardware_uuid,
-                control=loaded.control_id,
-                day=date_of(day).isoformat(),
-                status=status,
-                why=why,
-            )
-
-
-def _reached(catalog: Catalog, control_id: str, device: Device, ledger: Ledger, wrote: Company) -> bool:
-    """Whether a pack that reaches the device asks for the control.
-
-    Packs may go by tags and osquery's version; the share of a percentage goes by an id that only the server knows.
-    """
-    last = max((word for days in ledger.words.values() for word in days.values()), key=lambda word: word.at, default=None)
-    known = TargetedDevice(device.hostname, device.platform, last.state.agent if last else "", wrote.tags(device))
-    return any(
-        control_id in pack.controls and pack.reaches(pack_id, known)
-        for pack_id, pack in catalog.packs.items()
-    )
-
-
-def _verdict(ledger: Ledger, query: str | None, loaded: LoadedControl, day: int, wrote: Company) -> Finding:
-    if ledger.first_at is None or ledger.first_at // DAY > day:
-        return NOT_APPLICABLE, "the device had not joined the fleet yet"
-    if query is None:
-        return NOT_APPLICABLE, "the control says nothing of this platform"
-    words = ledger.words.get(query, {})
-    word = next((words[back] for back in range(day, day - loaded.control.fresh_within_days, -1) if back in words), None)
-    if word is None:
-        return _silence(words, query, day)
-    if word.kind == ANSWERED:
+        if rule is None or rule.confidence == "draft":
+            return NOT_APPLICABLE, "the control says nothing of this platform"
+        words = ledger.words.get(rule.query, {})
+        oldest = day - loaded.control.fresh_within_days
+        word = next((words[back] for back in range(day, oldest, -1) if back in words), None)
+        if word is None:
+            return _silence(words, rule.query, day)
+        if word.kind == FAILED:
+            return ERROR, f"{rule.query} failed when it last ran that day"
+        if word.kind != ANSWERED:
+            return ERROR, f"osquery has denylisted {rule.query}"
         if loaded.control_id in company.JUDGES:
-            return company.JUDGES[loaded.control_id](word.state, wrote, day)
+            return company.JUDGES[loaded.control_id](word.state, self._wrote, day)
         return areas.JUDGES[loaded.control_id](word.state)
-    if word.kind == FAILED:
-        return ERROR, f"{query} failed when it last ran that day"
-    return ERROR, f"osquery has denylisted {query}"
+
+
+_NOT_REACHED: Finding = NOT_APPLICABLE, "no pack brings the control to the device"
 
 
 def _silence(words: Mapping[int, Word], query: str, day: int) -> tuple[str, str]:
@@ -128,14 +129,6 @@ def _silence(words: Mapping[int, Word], query: str, day: int) -> tuple[str, str]
     if any(past < day and word.kind == ANSWERED for past, word in words.items()):
         return STALE, "the device was not awake that day"
     return NO_DATA, f"the device never answered {query}"
-
-
-def _is_exempted(exempted: tuple[Exempted, ...], device: Device, control: str, day: int) -> bool:
-    today = date_of(day)
-    return any(
-        entry.hostname == device.hostname and entry.control == control and entry.first_day <= today <= entry.last_day
-        for entry in exempted
-    )
 
 
 def worth_exempting(

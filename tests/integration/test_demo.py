@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from server.simulate.truth import JUDGED
 from tests.support.server import ask, muster
 
 DEVICES, DAYS = 26, 8
@@ -50,7 +51,7 @@ def verdicts(demo: Demo) -> dict[Key, str]:
 def test_every_verdict_is_the_expected_one(demo: Demo) -> None:
     found = verdicts(demo)
     assert found.keys() == demo.expected.keys()
-    assert len(found) == DEVICES * (DAYS + 1) * 6
+    assert len(found) == DEVICES * (DAYS + 1) * len(JUDGED)
     wrong = {
         key: (status, demo.expected[key]["status"], demo.expected[key]["why"])
         for key, status in found.items()

@@ -259,7 +259,9 @@ async def test_the_time_question_is_answered_by_the_devices_own_clock(
         written = server.requests[-1][2]
         found = reading_of(question_id(now), written["queries"][question_id(NOW)], now)
         assert written["statuses"] == {question_id(NOW): 0}
-        assert found is not None and found.device_at == now + skew and found.booted_at == NOW // DAY // 7 * 7 * DAY + skew
+        assert (
+            found is not None and found.device_at == now + skew and found.booted_at == NOW // DAY // 7 * 7 * DAY + skew
+        )
     await ended(agent)
 
 

@@ -10,11 +10,12 @@ import pytest
 from server.catalog.catalog import Catalog, load_catalog
 from server.catalog.config import config_body
 from server.simulate.answers import AnswerBook
+from server.simulate.company import Company
 from server.simulate.device import PARTS, Device, make_device
 from server.simulate.ledger import Ledger
 from server.simulate.presence import DAY, Span, rounds
 from server.simulate.runner import Runner
-from server.simulate.truth import JUDGED, Exempted, Expected, expected, worth_exempting
+from server.simulate.truth import JUDGED, Exempted, Expected, Judge, worth_exempting
 
 PACKS = Path(__file__).parents[2] / "packs"
 MONDAY = 20_600 - 2
@@ -40,7 +41,7 @@ def fleet_truth(catalog: Catalog, book: AnswerBook, span: Span, exempted: tuple[
     for index in range(len(PARTS)):
         device = make_device(1, index)
         ledger = lived(catalog, book, device, span)
-        found += expected(catalog, device, ledger, span.first, span.first + span.days - 1, exempted)
+        found += Judge(catalog, Company(), span.first, span.first + span.days - 1, exempted).expected(device, ledger)
     return found
 
 

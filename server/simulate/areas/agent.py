@@ -189,6 +189,4 @@ def managed_policies(mdm: str) -> Rows:
 def enrollment() -> Rows:
     """The management the device is enrolled with."""
     key = "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Enrollments\\6F9D0C51-2C0E-4C2D-9B0B-7D2D7C0B2A11"
-    return [
-        {"key": key, "path": f"{key}\\ProviderID", "name": "ProviderID", "type": "REG_SZ", "data": "MS DM Server"}
-    ]
+    return [{"key": key, "path": f"{key}\\ProviderID", "name": "ProviderID", "type": "REG_SZ", "data": "MS DM Server"}]

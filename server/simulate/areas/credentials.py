@@ -66,6 +66,8 @@ JUDGES: Judges = {
     "password-manager-installed": _manager,
 }
 MIN_LENGTH, SHORT = 14, 6
+ROOT_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIE1vYmlsZSBwaG9uZSBvZiBub2JvZHkga25vd24h"
+"""The public key that opens the root account of a few servers."""
 
 
 @FACTS.table("security_profile_info", "windows")
@@ -170,5 +172,4 @@ def authorized_keys(root_key: str) -> Rows:
     """Keys that open root's account."""
     if root_key == "none":
         return []
-    key = "AAAAC3NzaC1lZDI1NTE5AAAAIE1vYmlsZSBwaG9uZSBvZiBub2JvZHkga25vd24h"
-    return [{"uid": 0, "algorithm": "ssh-ed25519", "key": key, "key_file": "/root/.ssh/authorized_keys"}]
+    return [{"uid": 0, "algorithm": "ssh-ed25519", "key": ROOT_KEY, "key_file": "/root/.ssh/authorized_keys"}]

@@ -62,7 +62,9 @@ def auditd(audit_log: str) -> Rows:
 @FACTS.table("services", "windows")
 def event_log(audit_log: str) -> Rows:
     """The event log."""
-    row = service("EventLog", "Windows Event Log", "C:\\Windows\\System32\\svchost.exe -k LocalServiceNetworkRestricted")
+    row = service(
+        "EventLog", "Windows Event Log", "C:\\Windows\\System32\\svchost.exe -k LocalServiceNetworkRestricted"
+    )
     return [row | {"status": "UNKNOWN"} if audit_log == "unknown" else row]
 
 

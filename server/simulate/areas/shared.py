@@ -38,7 +38,12 @@ def registry(key: str, name: str, data: object, kind: str = "REG_DWORD") -> Row:
 
 def setting(path: str, node: str, value: str) -> Row:
     """A node that Augeas found in a file; ``node`` is its path within the file."""
-    return {"path": path, "node": f"/files{path}/{node}", "label": node.rsplit("/", 1)[-1].split("[")[0], "value": value}
+    return {
+        "path": path,
+        "node": f"/files{path}/{node}",
+        "label": node.rsplit("/", 1)[-1].split("[")[0],
+        "value": value,
+    }
 
 
 def a_file(path: str, *, size: int = 1024, mtime: int = 0) -> Row:
