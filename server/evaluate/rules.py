@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from server.catalog.controls import PlatformRule
 from server.catalog.lists import BUILT_IN, ReferenceList
@@ -98,10 +99,14 @@ def columns_read(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
 
 def lists_named(rule: PlatformRule) -> frozenset[str]:
     """The lists that a rule names, known or not; none of a part that is not in the language."""
-    trees = []
-    for text in filter(None, (rule.predicate, rule.undecided, rule.applies_when)):
-        try:
-            trees.append(parse(text))
-        except RuleError:
-            continue
-    return names_of_lists(trees)
+    parts = filter(None, (rule.predicate, rule.undecided, rule.applies_when))
+    return frozenset[str]().union(*(_lists_in(text) for text in parts))
+
+
+@lru_cache(maxsize=4096)
+def _lists_in(text: str) -> frozenset[str]:
+    """Kept, since every day asks anew for the lists of every rule."""
+    try:
+        return frozenset(names_of_lists([parse(text)]))
+    except RuleError:
+        return frozenset()

@@ -9,6 +9,7 @@ from server.simulate.device import PLAIN, Device
 
 DAY = 86_400
 SATURDAY = 5
+_MORNINGS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,20 @@ def awake_at(device: Device, span: Span, now: float) -> bool:
 
 
 def rounds(device: Device, span: Span, day: int) -> tuple[int, ...]:
-    """The instants of a day, in true time, at which an awake device runs its whole schedule: morning and afternoon."""
+    """The instants of a day, in true time, at which an awake device runs its whole schedule.
+
+    That is in the afternoon, and on a few days in the morning too: enough to see a day on which something was mended.
+    """
     found = session(device, span, day)
     if found is None:
         return ()
     if device.kind == "server":
         jitter = device.dice.between(0, 3000, "round")
-        return day * DAY + 6 * 3600 + jitter, day * DAY + 18 * 3600 + jitter
-    jitter = device.dice.between(30, 900, "round", day)
-    return found.start + jitter, found.end - 1200 - jitter
+        morning, afternoon = day * DAY + 6 * 3600 + jitter, day * DAY + 18 * 3600 + jitter
+    else:
+        jitter = device.dice.between(30, 900, "round", day)
+        morning, afternoon = found.start + jitter, found.end - 1200 - jitter
+    return (morning, afternoon) if device.dice.chance(_MORNINGS, "morning", day) else (afternoon,)
 
 
 def date_of(day: int) -> date:
