@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from server.catalog.compare import Change, compare, counted
@@ -28,7 +30,7 @@ FILES: dict[str, str | None] = {
 }
 
 
-def changes(before: dict[str, str | None], after: dict[str, str | None]) -> list[Change]:
+def changes(before: Mapping[str, str | None], after: Mapping[str, str | None]) -> list[Change]:
     return compare(packs.content({**FILES, **before}).load(), packs.content({**FILES, **after}).load())
 
 
