@@ -128,4 +128,4 @@ def _software(device: Device, span: Span, day: int, traits: Mapping[str, str]) -
 def _has(device: Device, item: Software, traits: Mapping[str, str]) -> bool:
     if item is PASSWORD_MANAGER:
         return traits["password_manager"] == "installed"
-    return traits["browser"] != "current" and item is BROWSER or device.dice.chance(0.8, "has", item.name)
+    return (traits["browser"] != "current" and item is BROWSER) or device.dice.chance(0.8, "has", item.name)
