@@ -95,7 +95,7 @@ def _cohort(title: str, cohort: Cohort, *, whole: bool) -> Iterator[str]:
     yield f"  Query errors: {cohort.errors}, and {cohort.errors_before} before it was applied"
     worst = sorted((one for one in cohort.queries if one.failing), key=lambda one: (-one.failing, one.query))
     for query in worst[:5]:
-        yield f"    {query.query} on {query.failing} of {query.devices}: {query.message}"
+        yield f"    {query.shown} on {query.failing} of {query.devices}: {query.message}"
     shown = cohort.queries if whole else cohort.queries[:_DEAREST]
     if shown:
         yield from _queries(shown)
@@ -108,7 +108,7 @@ def _queries(queries: Sequence[OfQuery]) -> Iterator[str]:
     for one in queries:
         cpu = None if one.user_seconds is None else one.user_seconds + (one.system_seconds or 0)
         rows.append((
-            one.query, f"{one.reporting}/{one.devices}", span(one.interval), _seconds(one.wall_seconds), _seconds(cpu),
+            one.shown, f"{one.reporting}/{one.devices}", span(one.interval), _seconds(one.wall_seconds), _seconds(cpu),
             seconds(one.cost_seconds), _bytes(one.memory), _bytes(one.output),
             "" if one.rows is None else f"{one.rows:,}", str(one.denylisted or ""),
         ))  # fmt: skip
@@ -133,7 +133,7 @@ def device_lines(found: DeviceStatus) -> Iterator[str]:
     rows = [("query", "every", "expected since", "last answer", "runs", "a run", "state")]
     for one in sorted(found.queries, key=lambda one: (one.state == ANSWERS, one.query)):
         runs = "" if one.executions is None else f"{one.executions:,}"
-        row = (one.query, span(one.interval), one.since, one.last_answer or "never", runs)
+        row = (one.query, span(one.interval), _minute(one.since), _minute(one.last_answer or "never"), runs)
         rows.append((*row, _seconds(one.run_seconds), one.state))
     yield from aligned(rows)
 
@@ -141,7 +141,7 @@ def device_lines(found: DeviceStatus) -> Iterator[str]:
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Rows as columns: numbers to the right, words to the left."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    left = [not any(row[at][:1].isdigit() for row in rows[1:]) or "T" in rows[-1][at] for at in range(len(widths))]
+    left = [not any(row[at][:1].isdigit() for row in rows[1:]) or "-" in rows[-1][at] for at in range(len(widths))]
     for row in rows:
         yield "  " + "  ".join(_padded(*cell) for cell in zip(row, widths, left, strict=True)).rstrip()
 
@@ -151,11 +151,16 @@ def _padded(text: str, width: int, left: bool) -> str:
 
 
 def span(value: float) -> str:
-    """Seconds as one reads an interval or a silence: 45 s, 5 min, 3 h, 2 days."""
-    for unit, size, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
+    """Seconds as one reads an interval or a silence: 45 s, 5 min, 1.5 h, 2 days."""
+    for unit, size, most in (("s", 1, 120), ("min", 60, 3600), ("h", 3600, 172_800)):
         if value < most:
-            return f"{value / size:.0f} {unit}"
-    return f"{value / 86_400:.0f} days"
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 86_400:.3g} days"
+
+
+def _minute(at: str) -> str:
+    """An instant to the minute, in UTC."""
+    return at[:16].replace("T", " ")
 
 
 def _seconds(value: float | None) -> str:

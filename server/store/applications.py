@@ -199,10 +199,15 @@ async def changed(tx: Transaction) -> None:
 
 
 def choose(selector: Selector, number: int, fleet: Sequence[tuple[int, str, frozenset[str]]]) -> list[int]:
-    """Which devices (number, id, tags) the canary of an application begins with: of a share at least one."""
+    """Which devices (number, id, tags) the canary of an application begins with: of a share at least one.
+
+    Raises ``StoreError`` for a tag that none of them has.
+    """
     chosen = [no for no, device_id, tags in fleet if selector.takes(number, device_id, tags)]
-    if chosen or selector.tag or not fleet:
+    if chosen or not fleet:
         return chosen
+    if selector.tag:
+        raise StoreError(f"No device has the tag {selector.tag!r}: 'muster device tag DEVICE +{selector.tag}'.")
     return [min(fleet, key=lambda device: (place(number, device[1]), device[1]))[0]]
 
 
@@ -215,8 +220,6 @@ async def _choose(tx: Transaction, canary: Application) -> None:
         " WHERE retired_at IS NULL AND erased_at IS NULL AND enrolled_at <> ''"
     )
     chosen = choose(selector, canary.number, [(no, device_id, tags_of(tags)) for no, device_id, tags in fleet])
-    if not chosen and fleet:
-        raise StoreError(f"No device has the tag {selector.tag!r}: 'muster device tag DEVICE +{selector.tag}'.")
     await _join(tx, canary.number, chosen, canary.applied_at)
 
 

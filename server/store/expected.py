@@ -160,7 +160,7 @@ def _expected(
 
 
 def _state(asked: Asked, counters: Counters | None, word: _Word, *, told_since: bool, now: float) -> str:
-    """What is missing of a query; the gravest comes first."""
+    """What is missing of a query; the gravest comes first. Late is what was not answered for three intervals."""
     current = word.version == asked.version
     if (counters and counters.denylisted) or (current and word.status == DENYLISTED):
         return "denylisted"
@@ -169,9 +169,9 @@ def _state(asked: Asked, counters: Counters | None, word: _Word, *, told_since: 
     if word.answered_at >= iso(now - gap_for(asked.interval)):
         return ANSWERS
     if counters is None and told_since:
-        return "not scheduled: its pack's discovery found nothing" if asked.conditional else "never scheduled"
+        return "left out by discovery" if asked.conditional else "never scheduled"
     if word.answered_at:
-        return "late: it has not answered for three intervals"
+        return "late"
     if counters is None:
-        return "waiting: the device has not told its schedule since it was served"
-    return "scheduled, but it never ran" if not counters.executions else "ran, but no answer came"
+        return "schedule not told"
+    return "never ran" if not counters.executions else "ran, no answer"

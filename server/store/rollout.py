@@ -9,6 +9,7 @@ from functools import partial
 from statistics import median_low
 
 from server.catalog.asked import Asked
+from server.catalog.catalog import Catalog
 from server.catalog.config import Configs
 from server.catalog.problems import CatalogError
 from server.normalize.times import unix
@@ -58,6 +59,8 @@ class OfQuery:
 
     query: str
     version: str
+    platforms: tuple[str, ...]
+    """Where it is asked in this version, unless that is everywhere."""
     interval: int
     cost_seconds: float
     devices: int
@@ -72,6 +75,11 @@ class OfQuery:
     denylisted: int
     failing: int
     message: str
+
+    @property
+    def shown(self) -> str:
+        """Its name, with the platforms if elsewhere it is another."""
+        return f"{self.query} ({', '.join(self.platforms)})" if self.platforms else self.query
 
 
 @dataclass(slots=True)
@@ -148,7 +156,7 @@ async def _cohort(
         _platforms(part, devices, earlier, seen, now),
         len(failing),
         len(before),
-        _of_queries(asked, failing, seen) if seen.schedules or seen.rows else [],
+        _of_queries(part.catalog, asked, failing, seen) if seen.schedules or seen.rows else [],
     )
 
 
@@ -195,7 +203,9 @@ def _platforms(
     return sorted(found.values(), key=lambda on: on.platform)
 
 
-def _of_queries(asked: Mapping[int, Mapping[str, Asked]], failing: Sequence[Failure], seen: _Seen) -> list[OfQuery]:
+def _of_queries(
+    catalog: Catalog, asked: Mapping[int, Mapping[str, Asked]], failing: Sequence[Failure], seen: _Seen
+) -> list[OfQuery]:
     """The queries by what they take of a device's day, the dearest first."""
     whose: dict[NameVersion, list[int]] = {}
     known: dict[NameVersion, Asked] = {}
@@ -203,7 +213,7 @@ def _of_queries(asked: Mapping[int, Mapping[str, Asked]], failing: Sequence[Fail
         for name, one in queries.items():
             whose.setdefault((name, one.version), []).append(device_no)
             known[name, one.version] = one
-    found = [_of_query(known[at], nos, failing, seen) for at, nos in whose.items()]
+    found = [_of_query(known[at], _where(catalog, *at), nos, failing, seen) for at, nos in whose.items()]
     return sorted(found, key=lambda one: (-_a_day(one), one.query, one.version))
 
 
@@ -213,7 +223,16 @@ def _a_day(one: OfQuery) -> float:
     return measured / one.interval
 
 
-def _of_query(asked: Asked, nos: Sequence[int], failing: Sequence[Failure], seen: _Seen) -> OfQuery:
+def _where(catalog: Catalog, name: str, version: str) -> tuple[str, ...]:
+    versions = {platform: query.version for (other, platform), query in catalog.queries.items() if other == name}
+    if len(set(versions.values())) == 1:
+        return ()
+    return tuple(platform for platform, found in versions.items() if found == version)
+
+
+def _of_query(
+    asked: Asked, platforms: tuple[str, ...], nos: Sequence[int], failing: Sequence[Failure], seen: _Seen
+) -> OfQuery:
     at = (asked.query, asked.version)
     counters = [seen.schedules[no][at] for no in nos if at in seen.schedules.get(no, {})]
     ran = [(one, one.executions) for one in counters if one.executions]
@@ -222,6 +241,7 @@ def _of_query(asked: Asked, nos: Sequence[int], failing: Sequence[Failure], seen
     return OfQuery(
         asked.query,
         asked.version,
+        platforms,
         asked.interval,
         asked.cost_seconds,
         devices=len(nos),
