@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
 import orjson
 from aiohttp import web
@@ -14,6 +15,8 @@ from server.catalog.minimise import minimised_columns
 from server.store.access import Principal, principal_of
 from server.store.ask import SqlRefusedError
 from server.store.driver import StoreError
+from server.store.rollout import Cohort, rollout
+from server.store.store import Store
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -94,7 +97,7 @@ async def queries(request: web.Request) -> web.Response:
 
 
 async def listing(request: web.Request) -> web.Response:
-    """A page of one of ``LISTS``."""
+    """A page of one of ``LISTS``; beside ``packs``, which are applications, what is in force and on which devices."""
     name = request.match_info["name"]
     limit, offset = _number(request, "limit", PAGE, 1, LARGEST_PAGE), _number(request, "offset", 0, 0, 10**9)
     day = request.query.get("day", "")
@@ -107,7 +110,29 @@ async def listing(request: web.Request) -> web.Response:
         lambda tx: tx.select(f"{LISTS[name]} LIMIT ? OFFSET ?", (*values, limit + 1, offset))
     )
     page = [dict(zip(columns, row, strict=True)) for row in rows[:limit]]
-    return _json({name: page, "next_offset": offset + limit if len(rows) > limit else None})
+    answer: dict[str, object] = {name: page, "next_offset": offset + limit if len(rows) > limit else None}
+    if name == "packs":
+        answer |= await _in_force(request.app[STORE])
+    return _json(answer)
+
+
+async def _in_force(store: Store) -> dict[str, object]:
+    """What is in force, and how many devices of each platform are proven to run it."""
+    if not store.in_force.base.number:
+        return {"in_force": None, "canary": None}
+    found = await rollout(store.driver, store.in_force, store.clock(), costs=False)
+
+    def counts(cohort: Cohort | None) -> dict[str, object] | None:
+        if cohort is None:
+            return None
+        return {
+            "number": cohort.application.number,
+            "platforms": [asdict(on) for on in cohort.platforms],
+            "errors": cohort.errors,
+            "errors_before": cohort.errors_before,
+        }
+
+    return {"in_force": counts(found.base), "canary": counts(found.canary)}
 
 
 async def sql(request: web.Request) -> web.Response:

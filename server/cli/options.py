@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from server.app import UsageError, shipped_packs
+from server.catalog.canary import Selector, SelectorError, parse_selector
 from server.catalog.catalog import Catalog, load_catalog
 from server.catalog.problems import CatalogError
 from server.store.ask import SqlRefusedError
@@ -59,6 +60,21 @@ def applied_packs_option(command: Decorated) -> Decorated:
         "--packs", envvar="MUSTER_PACKS", default=None, show_envvar=True, metavar="DIR",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="The folder with queries, controls and packs.  [default: the packs in force in the database]",
+    )(command)  # fmt: skip
+
+
+def _selector(_context: click.Context, _option: click.Parameter, value: str | None) -> Selector | None:
+    try:
+        return parse_selector(value) if value else None
+    except SelectorError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def canary_option(command: Decorated) -> Decorated:
+    """``--canary 5%|tag=NAME``, given as ``selector``."""
+    return click.option(
+        "--canary", "selector", callback=_selector, metavar="5%|tag=NAME",
+        help="Only for so many of the devices, or for those with the tag, until it is promoted.",
     )(command)  # fmt: skip
 
 

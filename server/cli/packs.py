@@ -9,7 +9,9 @@ from server.cli.packs_check import check
 from server.cli.packs_exchange import export, import_
 from server.cli.packs_folder import init, schemas
 from server.cli.packs_list import list_packs
+from server.cli.packs_plan import plan
 from server.cli.packs_schema import schema
+from server.cli.packs_status import status
 from server.cli.shipping import apply, history, promote, rollback
 
 
@@ -19,7 +21,7 @@ def packs() -> None:
 
 
 for _command in (
-    *(check, test, list_packs, init, apply, promote, rollback, history, import_, export),
+    *(check, test, list_packs, init, plan, apply, promote, rollback, history, status, import_, export),
     *(schema, schemas),
 ):
     packs.add_command(_command)

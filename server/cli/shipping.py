@@ -15,25 +15,18 @@ from rich.console import Console
 from rich.table import Table
 
 from server import applying
-from server.app import opened_database, shipped_packs
-from server.catalog.canary import Selector, SelectorError, parse_selector
+from server.app import opened_database, packs_for, shipped_packs
+from server.catalog.canary import Selector
 from server.catalog.content import read_content
-from server.cli.options import database_option, json_option, print_json, run
+from server.cli.options import canary_option, database_option, json_option, print_json, run
+from server.cli.packs_plan import HASH_CHARS, summary
+from server.evaluate.planning import make_plan
 from server.store import applications, shipping
 from server.store.applications import Application
 from server.store.migrate import require_current
 from server.store.shipping import Applied, Request, roll_back
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-HASH_CHARS = 12
-
-
-def _selector(_context: click.Context, _option: click.Parameter, value: str | None) -> Selector | None:
-    try:
-        return parse_selector(value) if value else None
-    except SelectorError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 def _by_option(command: Decorated) -> Decorated:
@@ -42,8 +35,7 @@ def _by_option(command: Decorated) -> Decorated:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--canary", "selector", callback=_selector, metavar="5%|tag=NAME",
-              help="Only for so many of the devices, or for those with the tag, until it is promoted.")  # fmt: skip
+@canary_option
 @click.option("--note", default="", help="Why; it is kept.")
 @_by_option
 @database_option
@@ -55,10 +47,10 @@ def apply(folder: Path, selector: Selector | None, note: str, by: str | None, da
     needed afterwards: its files are kept in the database.
     """
     request = Request(by=by or getpass.getuser(), note=note, selector=selector)
-    _say(run(_apply(database, folder, request)), as_json)
+    _say(run(_apply(database, folder, request, quiet=as_json)), as_json)
 
 
-async def _apply(url: str, folder: Path, request: Request) -> Applied:
+async def _apply(url: str, folder: Path, request: Request, *, quiet: bool) -> Applied:
     content = await asyncio.to_thread(read_content, folder)
     async with opened_database(url) as database:
         driver = database.driver
@@ -66,6 +58,10 @@ async def _apply(url: str, folder: Path, request: Request) -> Applied:
         if request.selector and (await driver.read(applications.in_force))[0] is None:
             # What devices have been served so far is what the canary is held against.
             await applying.settle(driver, None, shipped_packs(), request.by, time.time())
+        base, _ = await driver.read(applications.in_force)
+        if not quiet and base and base.hash != content.hash:
+            planned = await make_plan(driver, content, await packs_for(driver, None), request.selector)
+            click.echo(f"Changes against application {base.number}: {summary(planned)}.")
         return (await applying.apply(driver, content, request, time.time()))[0]
 
 

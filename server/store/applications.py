@@ -106,8 +106,7 @@ async def record(tx: Transaction, made: Application, files: Content) -> Applicat
     An application for all ends the one before; a canary beside it ends too, for it was held against that one.
     """
     base, canary = await in_force(tx)
-    top = await tx.row("SELECT COALESCE(MAX(number), 0) + 1 FROM muster_applications")
-    made = replace(made, number=int(top[0]) if top else 1, replaces=base.number if base else None)
+    made = replace(made, number=await next_number(tx), replaces=base.number if base else None)
     await tx.run(
         "INSERT INTO muster_pack_contents (hash, archive) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING",
         (files.hash, files.archive()),
@@ -124,6 +123,12 @@ async def record(tx: Transaction, made: Application, files: Content) -> Applicat
         await _choose(tx, made)
     await changed(tx)
     return made
+
+
+async def next_number(tx: Transaction) -> int:
+    """The number of the next application."""
+    top = await tx.row("SELECT COALESCE(MAX(number), 0) + 1 FROM muster_applications")
+    return int(top[0]) if top else 1
 
 
 async def promote(tx: Transaction, by: str, now: float) -> Application:
@@ -193,6 +198,19 @@ async def changed(tx: Transaction) -> None:
     )
 
 
+def choose(selector: Selector, number: int, fleet: Sequence[tuple[int, str, frozenset[str]]]) -> list[int]:
+    """Which devices (number, id, tags) the canary of an application begins with: of a share at least one.
+
+    Raises ``StoreError`` for a tag that none of them has.
+    """
+    chosen = [no for no, device_id, tags in fleet if selector.takes(number, device_id, tags)]
+    if chosen or not fleet:
+        return chosen
+    if selector.tag:
+        raise StoreError(f"No device has the tag {selector.tag!r}: 'muster device tag DEVICE +{selector.tag}'.")
+    return [min(fleet, key=lambda device: (place(number, device[1]), device[1]))[0]]
+
+
 async def _choose(tx: Transaction, canary: Application) -> None:
     """Write down a new canary's devices: at least one, if the fleet has any that its share could be of."""
     selector = canary.selector
@@ -201,11 +219,7 @@ async def _choose(tx: Transaction, canary: Application) -> None:
         "SELECT device_no, device_id, tags FROM muster_devices"
         " WHERE retired_at IS NULL AND erased_at IS NULL AND enrolled_at <> ''"
     )
-    chosen = [no for no, device_id, tags in fleet if selector.takes(canary.number, device_id, tags_of(tags))]
-    if not chosen and fleet:
-        if selector.tag:
-            raise StoreError(f"No device has the tag {selector.tag!r}: 'muster device tag DEVICE +{selector.tag}'.")
-        chosen = [min(fleet, key=lambda row: (place(canary.number, row[1]), row[1]))[0]]
+    chosen = choose(selector, canary.number, [(no, device_id, tags_of(tags)) for no, device_id, tags in fleet])
     await _join(tx, canary.number, chosen, canary.applied_at)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from server.store.registry import Registry
 NameVersion = tuple[str, str]
 """A query's name, and its version; empty for one that Muster did not ship."""
 
+_EVER = "9999"
 _COUNTERS = ("interval", "executions", "wall_time_ms", "user_time", "system_time", "average_memory", "output_size")
 
 
@@ -123,13 +124,14 @@ async def config_hashes(tx: Transaction, device_nos: Iterable[int]) -> dict[int,
     return {no: str(told) for no, told in await _open_rows(tx, INFO_QUERY, ("config_hash",), device_nos) if told}
 
 
-async def failures(tx: Transaction, device_nos: Sequence[int]) -> list[Failure]:
-    """The queries that fail now on these devices."""
+async def failures(tx: Transaction, device_nos: Sequence[int], before: str = _EVER) -> list[Failure]:
+    """The queries that fail on these devices by their last word, or by that before an instant (ISO-8601, UTC)."""
     found = await tx.each(
         "SELECT c.device_no, c.table_name, c.version, c.first_at, c.last_at, c.status, c.message FROM muster_coverage c"
-        " WHERE c.device_no = ? AND c.status IN ('error', 'denylisted') AND NOT EXISTS (SELECT 1 FROM muster_coverage n"
-        " WHERE n.device_no = c.device_no AND n.table_name = c.table_name AND n.first_at > c.first_at)",
-        [(device_no,) for device_no in device_nos],
+        " WHERE c.device_no = ? AND c.first_at < ? AND c.status IN ('error', 'denylisted') AND NOT EXISTS (SELECT 1"
+        " FROM muster_coverage n WHERE n.device_no = c.device_no AND n.table_name = c.table_name"
+        " AND n.first_at > c.first_at AND n.first_at < ?)",
+        [(device_no, before, before) for device_no in device_nos],
     )
     queries = {table.name: query for query, table in (await Registry({}).all(tx)).items()}
     return [
@@ -150,6 +152,33 @@ async def failed_before(tx: Transaction, at: Mapping[tuple[int, str], str]) -> s
         [(device_no, tables[query], at[device_no, query]) for device_no, query in keys],
     )
     return {key for key, rows in zip(keys, found, strict=True) if rows and rows[0][0] in (ERROR, DENYLISTED)}
+
+
+async def last_answers(
+    tx: Transaction, device_nos: Sequence[int], queries: Collection[str]
+) -> dict[tuple[int, str], str]:
+    """When (ISO-8601, UTC) a device answered a query last; without those that never did."""
+    tables = {query: table.name for query, table in (await Registry({}).all(tx)).items() if query in queries}
+    keys = [(device_no, query) for device_no in device_nos for query in tables]
+    found = await tx.each(
+        "SELECT MAX(last_at) FROM muster_coverage WHERE device_no = ? AND table_name = ?"
+        " AND status IN ('ok', 'incomplete')",
+        [(device_no, tables[query]) for device_no, query in keys],
+    )
+    return {key: rows[0][0] for key, rows in zip(keys, found, strict=True) if rows[0][0] is not None}
+
+
+async def row_counts(tx: Transaction, queries: Collection[str]) -> dict[str, dict[int, int]]:
+    """By query, how many rows are true now on each device; event queries are left out."""
+    found = {}
+    for query, table in (await Registry({}).all(tx)).items():
+        if query in queries and table.mode != "events":
+            rows = await tx.rows(
+                f"SELECT device_no, COUNT(*) FROM {table.rows_name} WHERE valid_to IS NULL"
+                " AND muster_superseded_seq IS NULL GROUP BY device_no"
+            )
+            found[query] = dict(rows)
+    return found
 
 
 async def _open_rows(

@@ -49,12 +49,12 @@ class Fleet:
     """A server's store; ``c0`` to ``c3`` are in the canary, ``o0`` to ``o3`` are not."""
 
     driver: Driver
-    store: Store
+    in_force: InForce
     now: float = float(MIDNIGHT)
     all: dict[str, Device] = field(default_factory=dict)
 
     async def begin(self, canary: Content) -> None:
-        self.store.clock = lambda: self.now
+        self.store = Store(self.driver, self.in_force, max_age_days=SINCE_1970, clock=lambda: self.now)
         reloader = Reloader(self.store, no_key, "here")
         for name in [f"{of}{number}" for of in "co" for number in range(4)]:
             device = self.all[name] = await add_device(self.store, name)
@@ -127,7 +127,7 @@ async def fleet(directory: Path, canary: Content = CANARY) -> AsyncIterator[Flee
         await apply(database.driver, BASE, Request(by="ada"), MIDNIGHT)
         in_force = await load_in_force(database.driver)
         assert in_force is not None
-        made = Fleet(database.driver, Store(database.driver, in_force, max_age_days=SINCE_1970))
+        made = Fleet(database.driver, in_force)
         await made.begin(canary)
         yield made
 

@@ -59,7 +59,18 @@ def test_apply_canary_promote_and_rollback_while_the_server_serves(empty: str, t
         chosen, other = (device(server, made["enroll_secret"], name) for name in ("chosen", "other"))
         ((chosen_id,),) = ask(empty, "SELECT device_id FROM devices WHERE hostname = 'chosen'")
         before = config(other)
+        unknown = muster("packs", "plan", str(shells), "--canary", "tag=eng", *at, check=False)
+        assert unknown.returncode == 1 and "No device has the tag 'eng'" in unknown.stderr
         assert muster("device", "tag", chosen_id, "+Eng", "-lab", *at).stdout == "eng\n"
+
+        plan = told("plan", str(shells), "--canary", "tag=eng", *at)
+        assert (plan["canary"], plan["devices_changed"]) == (["chosen"], 1)
+        assert plan["counts"]["queries"] == {"changed": 1}
+        assert (
+            "      | +SELECT username AS who, uid, shell FROM users\n"
+            in muster("packs", "plan", str(shells), *at).stdout
+        )
+        assert muster("packs", "plan", str(base), *at).stdout.startswith("No changes: ")
 
         canary = told("apply", str(shells), "--canary", "tag=eng", "--note", "shells too", "--by", "ada", *at)
         assert (canary["number"], canary["state"], canary["applied_by"]) == (2, "canary", "ada")
@@ -70,6 +81,24 @@ def test_apply_canary_promote_and_rollback_while_the_server_serves(empty: str, t
         assert refused.returncode == 0 and "Nothing to do" in refused.stdout
         refused = muster("packs", "apply", str(packs.write(BROKEN, tmp_path / "broken")), *at, check=False)
         assert refused.returncode == 3 and "no-guests/control.yaml" in refused.stderr
+        refused = muster("packs", "plan", str(tmp_path / "broken"), *at, check=False)
+        assert refused.returncode == 3 and "no-guests/control.yaml" in refused.stderr and not refused.stdout
+
+        until(lambda: stored(empty, "SELECT number FROM muster_served ORDER BY number") == [(1,), (2,)])
+        status = told("status", *at)
+        assert status["canary"]["application"]["number"] == 2
+        assert [on["devices"] for on in status["canary"]["platforms"]] == [1]
+        assert "Canary on tag=eng: application 2 (" in muster("packs", "status", *at).stdout
+        one = told("status", "--device", "chosen", *at)
+        assert [(of["query"], of["state"]) for of in one["queries"]] == [("residents", "schedule not told")]
+        unknown = muster("packs", "status", "--device", "nobody", *at, check=False)
+        assert unknown.returncode == 1 and "no device 'nobody'" in unknown.stderr
+        authorized = {"Authorization": f"Bearer {made['admin_token']}"}
+        code, answer = server.request("GET", "/api/v1/packs", headers=authorized)
+        counts = json.loads(answer)
+        assert (code, [entry["number"] for entry in counts["packs"]]) == (200, [2, 1])
+        assert [on["waiting"] for on in counts["canary"]["platforms"]] == [1]
+        assert counts["in_force"]["number"] == 1
 
         refused = muster("packs", "promote", *at, check=False)
         assert refused.returncode == 1 and "--force" in refused.stderr
