@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from server.catalog.catalog import Catalog
@@ -77,7 +78,7 @@ def _print_controls(catalog: Catalog, controls: list[ControlOverview]) -> None:
             else:
                 console.print(line.append(f"  {criteria}" if criteria else ""))
         console.print()
-    console.print(_summary(catalog, controls), soft_wrap=True)
+    console.print(_summary(catalog, controls), soft_wrap=True, highlight=False)
 
 
 def _confidence(control: ControlOverview) -> Text:
@@ -92,11 +93,13 @@ def _confidence(control: ControlOverview) -> Text:
 
 
 def _criteria(control: ControlOverview) -> str:
-    """As ``soc2 CC6.1 (CC6.7)``, in brackets what is supported in part."""
-    return "; ".join(
-        f"{framework} {' '.join(f'({name})' if open_ else name for name, open_ in criteria)}"
-        for framework, criteria in control.criteria.items()
-    )
+    """As ``soc2 CC6.1, in part CC6.7``."""
+    said = []
+    for framework, criteria in control.criteria.items():
+        whole = ", ".join(name for name, open_ in criteria if not open_)
+        part = ", ".join(name for name, open_ in criteria if open_)
+        said.append(f"{framework} " + ", ".join(filter(None, (whole, part and f"in part {part}"))))
+    return "; ".join(said)
 
 
 def _summary(catalog: Catalog, controls: list[ControlOverview]) -> str:
@@ -104,38 +107,56 @@ def _summary(catalog: Catalog, controls: list[ControlOverview]) -> str:
     counts = ", ".join(f"{rules.count(confidence)} {confidence}" for confidence in _COLOURS)
     cases = sum(sum(control.cases.values()) for control in controls)
     frameworks = ", ".join(catalog.frameworks) or "none"
-    brackets = " In brackets: in part." if any(control.criteria for control in controls) else ""
-    return f"{len(controls)} controls, rules: {counts}; {cases} cases; frameworks: {frameworks}.{brackets}"
+    return f"{len(controls)} controls, rules: {counts}; {cases} cases; frameworks: {frameworks}."
 
 
 def _print_criteria(catalog: Catalog, framework: str, criteria: list[CriterionOverview]) -> None:
+    """A line a criterion in a pipe; on a terminal its answers go below it, a line each or more."""
     console = _console()
-    found = catalog.frameworks[framework]
-    console.print(f"{found.title} ({found.edition})", style="bold", soft_wrap=True)
+    console.print(catalog.frameworks[framework].title, style="bold", highlight=False)
+    console.print(catalog.frameworks[framework].edition, highlight=False)
     for criterion in criteria:
-        head = Text(criterion.criterion, "bold").append(f"  {criterion.says}", "not bold")
         answers = list(_answers(criterion))
         if console.is_terminal:
-            console.print(head)
-            for answer in answers:
-                console.print(Padding(answer, (0, 0, 0, 6), expand=False))
+            console.print(_hanging(len(criterion.criterion), Text(criterion.criterion, "bold"), criterion.says))
+            for kind, answer in answers:
+                console.print(Padding(_hanging(8, Text(kind), answer), (0, 0, 0, 5), expand=False))
         else:
-            console.print(head.append("  ").append_text(Text("; ").join(answers)))
+            line = Text(f"{criterion.criterion}  {criterion.says}")
+            for kind, answer in answers:
+                line.append(f"  {kind}: ").append_text(answer)
+            console.print(line)
     console.print()
     whole = sum(bool(criterion.supports) for criterion in criteria)
     none = sum(bool(criterion.none) for criterion in criteria)
     part = len(criteria) - whole - none
     said = f"{len(criteria)} criteria: {whole} supported, {part} in part, {none} by no control."
-    console.print(said, soft_wrap=True)
+    console.print(said, soft_wrap=True, highlight=False)
 
 
-def _answers(criterion: CriterionOverview) -> Iterator[Text]:
-    for control, open_ in [(control, "") for control in criterion.supports] + list(criterion.partly.items()):
-        text = Text("partly " if open_ else "").append(control, "yellow" if control in criterion.idle else "green")
-        text.append(" (not judged: a draft, or in no pack)" if control in criterion.idle else "")
-        yield text.append(f": {open_}" if open_ else "", "dim")
+def _hanging(width: int, head: Text, said: Text | str) -> Table:
+    """Words beside a head, so that their second line begins below the first."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=width)
+    table.add_row(head, said)
+    return table
+
+
+def _answers(criterion: CriterionOverview) -> Iterator[tuple[str, Text]]:
+    """What answers to it, by the keys of the file: all that supports it together, the rest one by one."""
+    if criterion.supports:
+        yield "supports", Text(", ").join(_control(criterion, control) for control in criterion.supports)
+    for control, open_ in criterion.partly.items():
+        yield "partly", _control(criterion, control).append(f": {open_}", "dim")
     if criterion.none:
-        yield Text(f"none: {criterion.none}", "dim")
+        yield "none", Text(criterion.none, "dim")
+
+
+def _control(criterion: CriterionOverview, control: str) -> Text:
+    """Its id, and whether it is judged at all."""
+    idle = control in criterion.idle
+    text = Text().append(control, "yellow" if idle else "green")
+    return text.append(" (not judged: a draft, or in no pack)" if idle else "", "yellow")
 
 
 def _as_json(control: ControlOverview) -> dict[str, object]:
