@@ -84,21 +84,7 @@ def test_apply_canary_promote_and_rollback_while_the_server_serves(empty: str, t
         refused = muster("packs", "plan", str(tmp_path / "broken"), *at, check=False)
         assert refused.returncode == 3 and "no-guests/control.yaml" in refused.stderr and not refused.stdout
 
-        until(lambda: stored(empty, "SELECT number FROM muster_served ORDER BY number") == [(1,), (2,)])
-        status = told("status", *at)
-        assert status["canary"]["application"]["number"] == 2
-        assert [on["devices"] for on in status["canary"]["platforms"]] == [1]
-        assert "Canary on tag=eng: application 2 (" in muster("packs", "status", *at).stdout
-        one = told("status", "--device", "chosen", *at)
-        assert [(of["query"], of["state"]) for of in one["queries"]] == [("residents", "schedule not told")]
-        unknown = muster("packs", "status", "--device", "nobody", *at, check=False)
-        assert unknown.returncode == 1 and "no device 'nobody'" in unknown.stderr
-        authorized = {"Authorization": f"Bearer {made['admin_token']}"}
-        code, answer = server.request("GET", "/api/v1/packs", headers=authorized)
-        counts = json.loads(answer)
-        assert (code, [entry["number"] for entry in counts["packs"]]) == (200, [2, 1])
-        assert [on["waiting"] for on in counts["canary"]["platforms"]] == [1]
-        assert counts["in_force"]["number"] == 1
+        shown_while_under_way(server, made["admin_token"])
 
         refused = muster("packs", "promote", *at, check=False)
         assert refused.returncode == 1 and "--force" in refused.stderr
@@ -128,7 +114,8 @@ def test_two_servers_on_one_database_agree(tmp_path: Path) -> None:
         servers = [Server(url, "--packs", str(base)), Server(url)]
         try:
             peers = [device(servers[0], made["enroll_secret"], f"device-{number}") for number in range(8)]
-            muster("packs", "apply", str(shells), "--canary", "50%", *at)
+            applied = muster("packs", "apply", str(shells), "--canary", "50%", *at).stdout
+            assert applied.startswith("Changes against application 1: queries 1 changed; controls 1 changed; another")
             until(lambda: all(any(asks_shells(peer, server) for peer in peers) for server in servers))
             new = [device(servers[0], made["enroll_secret"], f"new-{number}") for number in range(8)]
             for peer in (*peers, *new):
@@ -153,6 +140,25 @@ def test_a_restart_keeps_what_was_applied_by_hand(tmp_path: Path) -> None:
         assert any("application 2 stays in force" in line for line in server.output)
     finally:
         assert server.stop() == 0, "".join(server.output)
+
+
+def shown_while_under_way(server: Server, token: str) -> None:
+    """What the command and the API tell of the canary that has one of two devices."""
+    at = ("--database", server.database)
+    until(lambda: stored(server.database, "SELECT number FROM muster_served ORDER BY number") == [(1,), (2,)])
+    status = told("status", *at)
+    assert status["canary"]["application"]["number"] == 2
+    assert [on["devices"] for on in status["canary"]["platforms"]] == [1]
+    assert "Canary on tag=eng: application 2 (" in muster("packs", "status", *at).stdout
+    one = told("status", "--device", "chosen", *at)
+    assert [(of["query"], of["state"]) for of in one["queries"]] == [("residents", "schedule not told")]
+    unknown = muster("packs", "status", "--device", "nobody", *at, check=False)
+    assert unknown.returncode == 1 and "no device 'nobody'" in unknown.stderr
+    code, answer = server.request("GET", "/api/v1/packs", headers={"Authorization": f"Bearer {token}"})
+    counts = json.loads(answer)
+    assert (code, [entry["number"] for entry in counts["packs"]]) == (200, [2, 1])
+    assert [on["waiting"] for on in counts["canary"]["platforms"]] == [1]
+    assert counts["in_force"]["number"] == 1
 
 
 @pytest.mark.parametrize("options", [("--canary", "half"), ("--canary", "100%")])
