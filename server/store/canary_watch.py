@@ -73,9 +73,14 @@ async def why_stop(read: Read, in_force: InForce, now: float, listening_since: f
     limits = fleet.canary
     silence = limits.silent_minutes * 60
     gone_before = iso(now - silence) if now - silence >= listening_since else ""
+    began_at = canary.began_at
+
+    def silent(one: Watched) -> bool:
+        return one.last_seen_at < gone_before and one.enrolled_at < began_at
+
     every = await read(devices_in_use)
     served = [one for one in every if one.device_no in canary.members and one.served == canary.number]
-    others = [one for one in every if one.device_no not in canary.members and one.last_seen_at >= canary.began_at]
+    others = [one for one in every if one.device_no not in canary.members and one.last_seen_at >= began_at]
     nos = [one.device_no for one in served]
     configs = {one.device_no: canary.configs.of(one) for one in served}
     counters = await read(partial(schedules, device_nos=nos))
@@ -85,9 +90,9 @@ async def why_stop(read: Read, in_force: InForce, now: float, listening_since: f
         measured=_measured(in_force, served, counters),
         days=[_day(one, configs[one.device_no], in_force.base.configs.of(one), counters) for one in served
               if one.device_no in counters],
-        silent=tuple(one.shown for one in served if one.last_seen_at < gone_before and one.enrolled_at < one.served_at),
+        silent=tuple(one.shown for one in served if silent(one)),
         others=len(others),
-        others_silent=sum(one.last_seen_at < gone_before for one in others),
+        others_silent=sum(map(silent, others)),
     )  # fmt: skip
     return reasons(seen, limits, fleet.budget_seconds_a_day)
 

@@ -55,16 +55,19 @@ class Fleet:
 
     async def begin(self, canary: Content) -> None:
         self.store = Store(self.driver, self.in_force, max_age_days=SINCE_1970, clock=lambda: self.now)
-        reloader = Reloader(self.store, no_key, "here")
+        self.reloader = Reloader(self.store, no_key, "here")
         for name in [f"{of}{number}" for of in "co" for number in range(4)]:
             device = self.all[name] = await add_device(self.store, name)
             if name.startswith("c"):
                 await self.driver.write(lambda tx, device=device: devices.tag(tx, device.device_id, {"eng"}, set(), 0))  # type: ignore[misc]
         self.now += MINUTE
         await apply(self.driver, canary, Request(by="ada", selector=parse_selector("tag=eng")), self.now)
-        await reloader.look()
+        await self.reload()
         self.now += MINUTE
         await self.serve(*self.all)
+
+    async def reload(self) -> None:
+        await self.reloader.look()
 
     async def serve(self, *names: str) -> None:
         """Note that these devices were served their config, and heard of, now."""
@@ -214,12 +217,16 @@ async def test_a_day_above_the_budget(tmp_path: Path) -> None:
 
 async def test_devices_that_fall_silent(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
+        f.all["c-late"] = await add_device(f.store, "c-late")  # nobody knows what it did before
+        await f.driver.write(lambda tx: devices.tag(tx, f.all["c-late"].device_id, {"eng"}, set(), f.now))
+        await f.reload()
+        await f.serve("c-late")
         f.now += 10 * MINUTE
         await f.heard("c0", "c1", "o0", "o1", "o2", "o3")
         assert await f.look() is None
         f.now += 6 * MINUTE
         assert await f.stopped() == (
-            "2 of 4 devices were not heard of for 15 minutes after they were served it, and 0 of the 4 others: c2, c3"
+            "2 of 5 devices were not heard of for 15 minutes after they were served it, and 0 of the 4 others: c2, c3"
         )
 
 
