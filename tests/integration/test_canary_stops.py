@@ -125,6 +125,8 @@ def is_over(url: str, laptops: list[Laptop], reason: str) -> None:
         return not any(laptop.in_canary for laptop in laptops)
 
     until(back)
+    shown = muster("packs", "status", "--database", url).stdout
+    assert "The canary of application 2 was stopped by muster at 20" in shown and f"\n  {reason}\n" in shown
     refused = muster("packs", "promote", "--force", "--database", url, check=False)
     assert refused.returncode == 1 and reason in refused.stderr
 
