@@ -6,12 +6,12 @@ import csv
 import sys
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from server.app import opened_database
 from server.cli.options import database_option, print_json, run, sql_database_option
+from server.cli.tables import print_table
 from server.store.ask import SqlAnswer
 from server.store.migrate import require_current
 
@@ -45,7 +45,7 @@ def sql(statement: str, limit: int, seconds: float, form: str, database: str, sq
             table.add_column(Text(column))
         for row in answer.rows:
             table.add_row(*(Text("" if value is None else str(value)) for value in row))
-        Console().print(table)
+        print_table(table)
     if answer.truncated:
         click.echo(f"only the first {len(answer.rows)} rows: raise --limit for more", err=True)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from server.app import opened_database
 from server.catalog.assets import read_assets
 from server.cli.imports import dry_run_option, file_argument, import_file, import_into, print_import
 from server.cli.options import database_option, json_option, print_json, run
+from server.cli.tables import print_table
 from server.evaluate.days import day_of
 from server.store import assets as register
 from server.store import devices, listing
@@ -51,7 +51,7 @@ def listed(database: str, as_json: bool) -> None:
     table = Table(*_SHOWN, box=None, header_style="bold")
     for entry in found:
         table.add_row(*(str(entry[name] or "") for name in _SHOWN))
-    Console().print(table)
+    print_table(table)
 
 
 @device.command("import")
@@ -99,7 +99,7 @@ def show(device_id: str, database: str, as_json: bool) -> None:
             table = Table(*entries[0], title=title, title_justify="left", box=None, header_style="bold")
             for entry in entries:
                 table.add_row(*("" if value is None else str(value) for value in entry.values()))
-            Console().print(table)
+            print_table(table)
 
 
 @device.command("tag", context_settings={"ignore_unknown_options": True})

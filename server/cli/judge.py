@@ -6,11 +6,11 @@ from datetime import date, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from server.app import opened_store
 from server.cli.options import applied_packs_option, database_option, json_option, print_json, run
+from server.cli.tables import print_table
 from server.evaluate.judge import Judged
 from server.evaluate.judge import evaluate as evaluate_days
 from server.evaluate.verdicts import STATUSES
@@ -46,7 +46,7 @@ def evaluate(
     for entry in judged:
         counts = [str(entry.totals.get(status, "")) for status in STATUSES]
         table.add_row(entry.day, entry.control, *counts, str(entry.changed))
-    Console().print(table)
+    print_table(table)
 
 
 async def _evaluate(url: str, packs: Path | None, first: date, last: date) -> list[Judged]:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from server.app import opened_database
 from server.catalog.people import read_people
 from server.cli.imports import dry_run_option, file_argument, import_file, import_into, print_import
 from server.cli.options import database_option, json_option, print_json, run
+from server.cli.tables import print_table
 from server.evaluate.days import today
 from server.evaluate.judge import fleet_zone
 from server.store import people as store
@@ -77,7 +77,7 @@ def listed(database: str, as_json: bool) -> None:
     table = Table(*_SHOWN, box=None, header_style="bold")
     for entry in found:
         table.add_row(*(str(entry[name] or "") for name in _SHOWN))
-    Console().print(table)
+    print_table(table)
 
 
 @roster.command()

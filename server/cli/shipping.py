@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from server import applying
@@ -20,6 +19,7 @@ from server.catalog.canary import Selector
 from server.catalog.content import read_content
 from server.cli.options import canary_option, database_option, json_option, print_json, run
 from server.cli.packs_plan import HASH_CHARS, summary
+from server.cli.tables import print_table
 from server.evaluate.planning import make_plan
 from server.store import applications, shipping
 from server.store.applications import Application
@@ -118,7 +118,7 @@ def history(database: str, as_json: bool) -> None:
     for one in found:
         values = (str(one.number), one.state, one.hash[:HASH_CHARS], one.applied_at, one.applied_by)
         table.add_row(*values, one.canary or "", _remark(one))
-    Console().print(table)
+    print_table(table)
 
 
 def _remark(one: Application) -> str:

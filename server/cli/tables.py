@@ -1,0 +1,16 @@
+"""Printing tables: as wide as the terminal, and as wide as they are into a pipe."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+_PIPE_WIDTH = 10_000
+
+
+def print_table(table: Table) -> None:
+    """Print a table. Values are shown as they are: brackets in a note are no markup."""
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, width=_PIPE_WIDTH)
+    console.print(table)
