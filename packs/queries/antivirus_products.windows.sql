@@ -10,4 +10,5 @@ FROM machine m JOIN windows_security_center c LEFT JOIN windows_security_product
 UNION ALL
 SELECT 'service' AS source, m.server, s.name, s.status AS state, NULL AS signatures_up_to_date, '' AS center
 FROM machine m JOIN services s
-WHERE m.server = 1 AND s.start_type = 'AUTO_START' AND s.path NOT LIKE '%\svchost.exe%';
+WHERE m.server = 1 AND s.start_type = 'AUTO_START' AND s.service_type NOT LIKE '%DRIVER'
+  AND s.path NOT LIKE '%\svchost.exe%';

@@ -5,6 +5,7 @@
 SELECT
   (SELECT status FROM services WHERE lower(name) = 'eventlog') AS event_log,
   (SELECT start_type FROM services WHERE lower(name) = 'eventlog') AS start_type,
-  CAST((SELECT data FROM registry WHERE path =
-    'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows\PowerShell\ScriptBlockLogging\EnableScriptBlockLogging'
+  CAST((SELECT data FROM registry
+    WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows\PowerShell\ScriptBlockLogging'
+      AND lower(name) = 'enablescriptblocklogging'
   ) AS INTEGER) AS script_block_logging;

@@ -7,6 +7,6 @@ SELECT
   ) AS auto_login,
   (SELECT COUNT(*) FROM managed_policies
     WHERE domain = 'com.apple.loginwindow' AND name = 'com.apple.login.mcx.DisableAutoLoginClient'
-      AND lower(value) IN ('1', 'true')
+      AND lower(value) IN ('1', 'true') AND username = ''
   ) AS forbidden,
   (SELECT COUNT(*) > 0 FROM plist WHERE path = '/Library/Preferences/com.apple.loginwindow.plist') AS settings_read;

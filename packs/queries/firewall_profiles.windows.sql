@@ -7,15 +7,17 @@
 WITH profiles (profile) AS (VALUES ('DomainProfile'), ('StandardProfile'), ('PublicProfile'))
 SELECT p.profile,
   CAST(coalesce(
-    (SELECT data FROM registry WHERE path =
-      'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\WindowsFirewall\' || p.profile || '\EnableFirewall'),
-    (SELECT data FROM registry WHERE path =
-      'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\'
-      || p.profile || '\EnableFirewall')) AS INTEGER) AS enabled,
+    (SELECT data FROM registry
+      WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\WindowsFirewall\' || p.profile
+        AND lower(name) = 'enablefirewall'),
+    (SELECT data FROM registry
+      WHERE key = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\'
+        || p.profile AND lower(name) = 'enablefirewall')) AS INTEGER) AS enabled,
   CAST(coalesce(
-    (SELECT data FROM registry WHERE path =
-      'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\WindowsFirewall\' || p.profile || '\DefaultInboundAction'),
-    (SELECT data FROM registry WHERE path =
-      'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\'
-      || p.profile || '\DefaultInboundAction')) AS INTEGER) AS default_inbound
+    (SELECT data FROM registry
+      WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\WindowsFirewall\' || p.profile
+        AND lower(name) = 'defaultinboundaction'),
+    (SELECT data FROM registry
+      WHERE key = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\'
+        || p.profile AND lower(name) = 'defaultinboundaction')) AS INTEGER) AS default_inbound
 FROM profiles p;

@@ -5,5 +5,5 @@ SELECT
     WHERE path = '/Library/Preferences/com.apple.loginwindow.plist' AND key = 'GuestEnabled'
   ) AS guest_enabled,
   (SELECT MAX(value) FROM managed_policies
-    WHERE domain = 'com.apple.MCX' AND name = 'DisableGuestAccount'
+    WHERE domain = 'com.apple.MCX' AND name = 'DisableGuestAccount' AND username = ''
   ) AS disabled_by_profile;

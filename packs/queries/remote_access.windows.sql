@@ -5,10 +5,12 @@
 -- cost: 100ms
 SELECT
   CAST(coalesce(
-    (SELECT data FROM registry WHERE path =
-      'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services\fDenyTSConnections'),
-    (SELECT data FROM registry WHERE path =
-      'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Terminal Server\fDenyTSConnections')
+    (SELECT data FROM registry
+      WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services'
+        AND lower(name) = 'fdenytsconnections'),
+    (SELECT data FROM registry
+      WHERE key = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Terminal Server'
+        AND lower(name) = 'fdenytsconnections')
   ) AS INTEGER) AS rdp_denied,
   (SELECT status FROM services WHERE lower(name) = 'sshd') AS ssh_state,
   (SELECT COUNT(*) FROM services WHERE status = 'RUNNING' AND lower(name) IN (

@@ -2,8 +2,9 @@
 -- columns: deny_all bigint, usb_storage_start bigint
 SELECT
   (SELECT CAST(data AS INTEGER) FROM registry
-    WHERE path = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows\RemovableStorageDevices\Deny_All'
+    WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows\RemovableStorageDevices'
+      AND lower(name) = 'deny_all'
   ) AS deny_all,
   (SELECT CAST(data AS INTEGER) FROM registry
-    WHERE path = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\USBSTOR\Start'
+    WHERE key = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\USBSTOR' AND lower(name) = 'start'
   ) AS usb_storage_start;

@@ -21,8 +21,9 @@ person AS (
       MAX(CASE WHEN policy = 0 AND name = 'screensavetimeout' THEN data END), '0') AS seconds
   FROM setting WHERE sid LIKE 'S-1-5-21-%' OR sid LIKE 'S-1-12-1-%' GROUP BY sid)
 SELECT
-  (SELECT CAST(data AS INTEGER) FROM registry WHERE path =
-    'HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System\InactivityTimeoutSecs'
+  (SELECT CAST(data AS INTEGER) FROM registry
+    WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System'
+      AND lower(name) = 'inactivitytimeoutsecs'
   ) AS inactivity_seconds,
   MIN(CASE WHEN active = '1' AND secure = '1' AND saver <> '' THEN 1 ELSE 0 END) AS saver_locks,
   MIN(CAST(seconds AS INTEGER)) AS saver_seconds_least,

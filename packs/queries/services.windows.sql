@@ -3,4 +3,4 @@
 -- cost: 50ms
 SELECT name, display_name, status, start_type, path
 FROM services
-WHERE start_type = 'AUTO_START' AND path NOT LIKE '%\svchost.exe%';
+WHERE start_type = 'AUTO_START' AND service_type NOT LIKE '%DRIVER' AND path NOT LIKE '%\svchost.exe%';

@@ -6,7 +6,8 @@
 SELECT
   (SELECT start_type FROM services WHERE lower(name) = 'w32time') AS start_type,
   coalesce(
-    (SELECT data FROM registry WHERE path =
-      'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\W32Time\Parameters\Type'),
-    (SELECT data FROM registry WHERE path =
-      'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\W32Time\Parameters\Type')) AS sync_type;
+    (SELECT data FROM registry
+      WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\W32Time\Parameters' AND lower(name) = 'type'),
+    (SELECT data FROM registry
+      WHERE key = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\W32Time\Parameters'
+        AND lower(name) = 'type')) AS sync_type;

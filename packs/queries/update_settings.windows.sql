@@ -3,6 +3,7 @@
 -- columns: no_auto_update text
 SELECT o.name, w.autoupdate,
   (SELECT MAX(data) FROM registry
-    WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows\WindowsUpdate\AU' AND name = 'NoAutoUpdate'
+    WHERE key = 'HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows\WindowsUpdate\AU'
+      AND lower(name) = 'noautoupdate'
   ) AS no_auto_update
 FROM os_version o LEFT JOIN windows_security_center w ON 1 = 1;
