@@ -1,7 +1,7 @@
 -- Password managers found on the device: packages, snaps and flatpaks by their names, and extensions
 -- of the browsers of every account by their identifiers. disabled is 1 for an extension that is switched off (Chrome
 -- from 136 on no longer says so, and its extensions count as on). Always one row: without a find it has no product;
--- software_listed is 0 where the list of software could not be read. A manager not known here is added to the
+-- software_listed is 0 where neither dpkg nor RPM keeps the list of software. A manager not known here is added to the
 -- values below.
 -- columns: product text, kind text, identifier text, software_listed bigint
 -- key: product, kind, identifier
@@ -40,11 +40,17 @@ WITH known (kind, identifier, product) AS (
     ('firefox', 'KeeperFFStoreExtension@KeeperSecurityInc', 'Keeper'),
     ('firefox', 'support@lastpass.com', 'LastPass'), ('firefox', 'nordpassStandalone@nordsecurity.com', 'NordPass'),
     ('firefox', '78272b6fa58f4a1abaac99321d503a20@proton.me', 'Proton Pass')
-), found AS (
-  SELECT 'package' AS kind, name AS identifier, 0 AS disabled FROM deb_packages
-    WHERE status LIKE '% ok installed'
+), packages AS MATERIALIZED (
+  SELECT name FROM deb_packages WHERE status LIKE '% ok installed'
+    AND EXISTS (SELECT 1 FROM file WHERE path = '/var/lib/dpkg/status' AND size > 0)
   UNION ALL
-  SELECT 'package', name, 0 FROM rpm_packages
+  SELECT name FROM rpm_packages WHERE EXISTS (
+    SELECT 1 FROM file WHERE size > 0 AND path IN (
+      '/var/lib/rpm/rpmdb.sqlite', '/var/lib/rpm/Packages', '/var/lib/rpm/Packages.db',
+      '/usr/lib/sysimage/rpm/rpmdb.sqlite', '/usr/lib/sysimage/rpm/Packages',
+      '/usr/lib/sysimage/rpm/Packages.db', '/usr/share/rpm/rpmdb.sqlite', '/usr/share/rpm/Packages'))
+), found AS (
+  SELECT 'package' AS kind, name AS identifier, 0 AS disabled FROM packages
   UNION ALL
   SELECT 'file', path, 0 FROM file WHERE path IN (SELECT identifier FROM known WHERE kind = 'file')
   UNION ALL
@@ -55,9 +61,7 @@ WITH known (kind, identifier, product) AS (
     FROM users u CROSS JOIN firefox_addons f USING (uid)
 )
 SELECT k.product, k.kind, k.identifier, CAST(MIN(k.disabled) AS INTEGER) AS disabled, a.software_listed
-FROM (SELECT CAST(COUNT(*) > 0 AS INTEGER) AS software_listed FROM (
-  SELECT 1 FROM deb_packages UNION ALL SELECT 1 FROM rpm_packages UNION ALL
-  SELECT 1 FROM file WHERE path IN ('/etc/arch-release', '/etc/NIXOS', '/etc/alpine-release'))) a
+FROM (SELECT CAST(COUNT(*) > 0 AS INTEGER) AS software_listed FROM packages) a
 LEFT JOIN (
   SELECT known.product, known.kind, known.identifier, found.disabled FROM found
     JOIN known ON known.kind = found.kind AND known.identifier = found.identifier) k

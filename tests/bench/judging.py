@@ -101,7 +101,7 @@ def _telnet(query: str, position: int, number: int) -> list[dict[str, str]]:
     """A listener no control likes, on the devices whose turn it was to change on this day."""
     if query != "listening_ports" or number == 0 or position % CHANGED_ONE_IN != number:
         return []
-    return [{"name": "telnetd", "port": "23", "protocol": "6", "address": "0.0.0.0", "path": ""}]
+    return [{"name": "telnetd", "port": "23", "protocol": "6", "address": "0.0.0.0"}]
 
 
 async def _fetch(store: Store, queries: Sequence[str], end: str) -> tuple[float, int]:

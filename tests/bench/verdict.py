@@ -17,7 +17,7 @@ from tests.bench.servers import muster_serving
 from tests.support.stores import shipped_catalog
 
 QUERY, CONTROL, PLATFORM = "listening_ports", "no-cleartext-remote-access", "linux"
-TELNET = {"name": "telnetd", "port": "23", "protocol": "6", "address": "0.0.0.0", "path": ""}
+TELNET = {"name": "telnetd", "port": "23", "protocol": "6", "address": "0.0.0.0"}
 PATIENCE = 180.0
 PAUSE = 0.1
 

@@ -115,7 +115,7 @@ async def test_a_foreign_answer_without_rows_goes_by_the_one_before_in_any_order
         directory.mkdir()
         async with fleet(directory) as f:
             laptop = await add_device(f.store, "laptop")
-            port = {"name": "x", "port": "22", "protocol": "6", "address": "127.0.0.1", "path": ""}
+            port = {"name": "x", "port": "22", "protocol": "6", "address": "127.0.0.1"}
             lines = [
                 snapshot_line("listening_ports", MIDNIGHT + 9 * HOUR, [port]),
                 snapshot_line("listening_ports", MIDNIGHT + 10 * HOUR, []),

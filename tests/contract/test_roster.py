@@ -122,8 +122,9 @@ async def test_departed_accounts_keys_and_systems(tmp_path: Path) -> None:
             ("vpn", "2026-09-07T00:00:00Z"),
         ]
         # Somebody else who has the account now, or who came back under another number, is no leaver.
-        await roster(f.store, gone, Person(person="9", accounts=["ada"]))
+        await roster(f.store, gone, Person(person="9", accounts=["ada"], email=gone.email, keys=gone.keys))
         assert await rows(f.store, told.format("muster_departed_accounts")) == [("*", "")]
+        assert await rows(f.store, told.format("muster_departed_keys")) == [("*", "")]
 
 
 async def test_departed_devices_by_roster_and_by_register(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ def unix_users(platform: str, kind: str, owner: str, second_root: bool, trainee:
         accounts.append((_TRAINEE_ID[platform], group, "trainee", "Trainee", f"{home}/trainee", "/bin/zsh"))
     if second_root:
         accounts.append((0, 0, "toor", "Rescue", "/root", "/bin/sh"))
-    return [{**dict(zip(_COLUMNS, account, strict=True)), "is_hidden": 0} for account in accounts]
+    remote = {} if mac else {"include_remote": 1}  # the same, with or without those of a directory
+    return [{**dict(zip(_COLUMNS, account, strict=True)), "is_hidden": 0, **remote} for account in accounts]
 
 
 @FACTS.table("users", "windows")

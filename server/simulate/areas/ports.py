@@ -83,7 +83,7 @@ def processes(platform: str, kind: str, telnet: bool, shares: str, remote: str, 
 
 @FACTS.table("listening_ports")
 def listening_ports(platform: str, kind: str, telnet: bool, shares: str, remote: str, other_port: str) -> Rows:
-    """The ports they listen on, and the Unix sockets."""
+    """The ports they listen on, and the Unix sockets, which no query asks for."""
     rows: Rows = [
         {"pid": pid, "port": port, "protocol": protocol, "family": 2, "address": address, "fd": 5, "socket": pid + 7000}
         for pid, _, port, protocol, address in _listeners(platform, kind, telnet, shares, remote, other_port)

@@ -68,15 +68,15 @@ def mac_update_history(week: int) -> Rows:
 def apt_settings(auto_update: str) -> Rows:
     """How often apt installs by itself, in days."""
     if auto_update == "unknown":
-        return []
+        return []  # the file is there, and cannot be read
     node = "APT/Periodic/Unattended-Upgrade"
     return [setting("/etc/apt/apt.conf.d/20auto-upgrades", node, "1" if auto_update == "on" else "0")]
 
 
 @FACTS.table("file", "linux")
 def apt_files() -> Rows:
-    """apt's file of that."""
-    return [a_file("/etc/apt/apt.conf.d/20auto-upgrades", size=80)]
+    """apt's file of that, and what it has upgrade."""
+    return [a_file("/etc/apt/apt.conf.d/20auto-upgrades", size=80), a_file("/usr/bin/unattended-upgrade", size=90_000)]
 
 
 @FACTS.table("systemd_units", "linux")
