@@ -153,7 +153,7 @@ async def test_a_rule_is_wrong_at_its_own_line(packs: Path) -> None:
     )
     number = next(n for n, line in enumerate(path.read_text().splitlines(), 1) if "uidd" in line)
     found = await problems(packs)
-    first = found[0]
+    first = next(problem for problem in found if problem.line == number)
     assert (first.line, first.message) == (number, "linux: the query gives no column 'uidd'; did you mean 'uid'?")
     assert path.read_text().splitlines()[number - 1][first.column - 1 :].startswith("uidd")
 
