@@ -34,7 +34,9 @@ def empty_packs(root: Path) -> Path:
     for name in ("users.sql", "guest_account.windows.sql", "guest_login.darwin.sql"):
         (root / "queries").mkdir(exist_ok=True)
         shutil.copy(shipped_packs() / "queries" / name, root / "queries")
-    shutil.copytree(shipped_packs() / "controls" / "accounts", root / "controls" / "accounts")
+    for name in ("guest-account-off", "only-root-has-uid-0"):
+        control = Path("controls", "accounts", name)
+        shutil.copytree(shipped_packs() / control, root / control)
     return root
 
 
@@ -153,7 +155,7 @@ async def test_a_rule_is_wrong_at_its_own_line(packs: Path) -> None:
     )
     number = next(n for n, line in enumerate(path.read_text().splitlines(), 1) if "uidd" in line)
     found = await problems(packs)
-    first = next(problem for problem in found if problem.line == number)
+    first = found[0]
     assert (first.line, first.message) == (number, "linux: the query gives no column 'uidd'; did you mean 'uid'?")
     assert path.read_text().splitlines()[number - 1][first.column - 1 :].startswith("uidd")
 
