@@ -76,9 +76,7 @@ def _kinds(catalog: Catalog) -> Iterator[Problem]:
         for column in query.columns:
             kind, other = first.setdefault((query.name, column.name.lower()), (column.kind, query))
             if kind != column.kind:
-                message = (
-                    f"column {column.name!r} is {column.kind} here, but {kind} in {other.file}: a query has one table"
-                )
+                told = f"is {column.kind} here, but {kind} in {other.file}: a query has one table"
                 hint = f"CAST it in one of them, as {kind} here or as {column.kind} there"
                 yield query.text.problem(query.file, f"column {column.name!r} {told}", hint, column.name, -1)
 
