@@ -160,17 +160,6 @@ def test_the_command_ends_with_3_and_serves_nothing(packs: Path, tmp_path: Path)
     assert "no problems" in good.stdout
 
 
-async def test_a_column_of_two_types(packs: Path) -> None:
-    (packs / "queries" / "made_up.darwin.sql").write_text("-- Accounts.\nSELECT uid AS who FROM users\n")
-    linux = packs / "queries" / "made_up.linux.sql"
-    linux.write_text("-- Accounts.\nSELECT\n  username AS WHO\nFROM users\n")
-    said = await problems(packs)
-    assert "queries/made_up.linux.sql:3: column 'WHO' is text here, but bigint in queries/made_up.darwin.sql" in said
-    assert "CAST it in one of them" in said
-    linux.write_text("-- Accounts.\nSELECT CAST(username AS BIGINT) AS who FROM users\n")
-    assert await problems(packs) == ""
-
-
 @pytest.mark.parametrize(
     ("old", "new", "what", "hint"),
     [
