@@ -12,7 +12,7 @@ from server.catalog.findings import Finding, findings_of_plan
 from server.catalog.moving import moving_columns
 from server.catalog.planner import Planner
 from server.catalog.problems import Problem
-from server.catalog.queries import DEEPEST_SQL, LONGEST_SQL, TOO_DEEP, Query
+from server.catalog.queries import LONGEST_SQL, TOO_DEEP, Query, too_tangled
 from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.catalog.sql_text import SqlText
 from server.catalog.yaml_files import place_of
@@ -89,8 +89,10 @@ def _of_discovery(catalog: Catalog, pack_id: str, planners: Sequence[Planner]) -
 
 def _no_select(sql: str) -> Finding | None:
     """Why a discovery statement is not one SELECT, or None."""
-    if len(sql) > LONGEST_SQL or SqlText(sql, 1).depth() > DEEPEST_SQL:
-        return Finding("the SQL is too long or nested too deep")
+    if len(sql) > LONGEST_SQL:
+        return Finding("the SQL is too long")
+    if tangled := too_tangled(SqlText(sql, 1)):
+        return Finding(*tangled)
     try:
         statements = [statement for statement in sqlglot.parse(sql, read="sqlite") if statement is not None]
     except (sqlglot.errors.SqlglotError, RecursionError) as error:

@@ -23,7 +23,7 @@ def read_text(path: Path, shown: str, problems: list[Problem]) -> str | None:
         if found.st_size > FILE_BYTES:
             problems.append(Problem(shown, 1, f"file is larger than {FILE_BYTES} bytes"))
             return None
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         problems.append(Problem(shown, 1, f"not UTF-8 text: {error.reason} at byte {error.start}"))
     except OSError as error:
@@ -40,6 +40,7 @@ def check_folders(root: Path) -> list[Problem]:
     """Links that lead in a circle or nowhere, and files that would be taken for part of the packs and are not read."""
     problems: list[Problem] = []
     for folder, folders, files in os.walk(root, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in sorted(folders + files):
             path = Path(folder, name)
             if path.is_symlink():
@@ -64,11 +65,24 @@ def _odd_link(root: Path, path: Path) -> list[Problem]:
 
 
 def _unread(file: Path) -> list[Problem]:
-    if file.suffix == ".yml":
-        return [Problem(str(file), 1, "this file is not read", f"name it {file.stem}.yaml")]
-    if file.parts[0] != "controls" or file.suffix != ".yaml":
-        return []
-    if len(file.parts) != 4 or file.name not in ("control.yaml", "cases.yaml"):
-        hint = "a control is controls/<area>/<good-state>/control.yaml, with cases.yaml beside it"
-        return [Problem(str(file), 1, "this file is not read", hint)]
-    return []
+    """A file that looks like a part of the packs from where nothing is read."""
+    hint = _mend(file)
+    return [Problem(str(file), 1, "this file is not read", hint)] if hint else []
+
+
+def _mend(file: Path) -> str:
+    """Where a file should be, or how it should be named; empty where it is right, or no part of packs."""
+    place, suffix = file.parts[:-1], file.suffix
+    if place[:1] == ("schema",) or file.name.startswith("."):
+        return ""
+    if suffix == ".yml" or (suffix.lower() in (".yaml", ".sql") and suffix != suffix.lower()):
+        return f"name it {file.stem}{'.yaml' if suffix == '.yml' else suffix.lower()}"
+    if suffix == ".sql":
+        return "" if place[:1] == ("queries",) else "queries are in the folder queries"
+    if suffix != ".yaml":
+        return ""
+    if place[:1] == ("controls",):
+        right = len(place) == 3 and file.name in ("control.yaml", "cases.yaml")
+        return "" if right else "a control is controls/<area>/<good-state>/control.yaml, with cases.yaml beside it"
+    right = place in ((), ("lists",), ("frameworks",))
+    return "" if right else "packs are files beside the folder queries, lists are in lists, frameworks in frameworks"

@@ -51,6 +51,7 @@ def findings_of_plan(planner: Planner, sql: str, mode: str, schema: OsquerySchem
         yield from islice(_unknown_names(sql, planner, schema), MOST_NAMES)
         return
     yield from _too_new(sql)
+    yield from _endless(sql)
     yield from _of_reads(plan, planner)
     for name in sorted(plan.functions - schema.functions.names()):
         if name in _WITH_EFFECT:
@@ -68,6 +69,8 @@ def findings_of_plan(planner: Planner, sql: str, mode: str, schema: OsquerySchem
 def _refused(error: PlanError, sql: str, planner: Planner, schema: OsquerySchema) -> Finding:
     what = str(error)
     missing = _MISSING.search(what)
+    if "bindings" in what:
+        return Finding("the query has parameters (? or :name), and nobody fills them", "write the values", "", None)
     if not missing:
         return Finding(what, "", "", error.offset)
     name = missing["name"].rpartition(".")[2].strip('"')
@@ -110,6 +113,20 @@ def _too_new(sql: str) -> Iterator[Finding]:
     for order in sqlglot.parse_one(sql, read="sqlite").find_all(exp.Order):
         if not isinstance(order.parent, exp.Query | exp.Window):
             yield Finding("ORDER BY within a function", older, "order")
+
+
+def _endless(sql: str) -> Iterator[Finding]:
+    """WITH RECURSIVE whose own step has nothing that could end it: only osquery's watchdog would."""
+    for common in sqlglot.parse_one(sql, read="sqlite").find_all(exp.CTE):
+        union, name = common.this, common.alias_or_name.lower()
+        if not isinstance(union, exp.Union) or union.args.get("distinct") or union.args.get("limit"):
+            continue
+        step = union.expression
+        sources = [table.name.lower() for table in step.find_all(exp.Table)]
+        ends = any(step.find(part) for part in (exp.Where, exp.Limit, exp.Join))
+        if name in sources and not ends:
+            hint = "give the SELECT after UNION ALL a WHERE, or the whole a LIMIT"
+            yield Finding(f"the recursion of {common.alias_or_name} never ends", hint, common.alias_or_name)
 
 
 def _of_reads(plan: Plan, planner: Planner) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ DEFAULT_COST_SECONDS = 0.01
 MOST_LINES = 200
 
 _LINE = re.compile(r"--\s*(?P<key>[a-z_]+):\s*(?P<value>.*)")
+_ALMOST = re.compile(r"--\s*(?P<key>[A-Za-z_]+)\s*[:=]")
 _TYPED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s+(?P<kind>text|bigint|double)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COST = re.compile(r"(?P<number>[0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(?P<unit>ms|s)")
@@ -45,8 +46,13 @@ def read_header(lines: Sequence[str], shown: str, problems: list[Problem]) -> He
         problems.append(Problem(shown, MOST_LINES + 1, f"the header has more than {MOST_LINES} lines"))
     for number, line in enumerate(lines[:MOST_LINES], 1):
         match = _LINE.fullmatch(line.strip())
-        if not match:
+        if not match and (odd := _ALMOST.match(line.strip())) and odd["key"].lower() in KEYS:
+            key = odd["key"].lower()
+            hint = f"write it so: -- {key}: …"
+            problems.append(Problem(shown, number, f"{odd[0]!r} is no header key", hint, column=line.find("--") + 1))
+        elif not match:
             description.append(line.strip().removeprefix("--").strip())
+        if not match:
             continue
         key = match["key"]
         if key not in KEYS:

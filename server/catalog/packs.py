@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from server.catalog.controls import Platform, Text
 from server.catalog.targets import TargetedDevice, Targets, matches
@@ -26,13 +26,21 @@ class Pack(Strict):
 
     title: Text
     interval: Interval = 3600
-    platforms: list[Platform] = Field(default=["darwin", "linux", "windows"])
+    platforms: list[Platform] = Field(default=["darwin", "linux", "windows"], min_length=1)
     discovery: list[Text] = Field(default=[])
     """SQL that must answer with a row on the device before any query of the pack runs."""
     queries: dict[str, PackQuery | None] = Field(default_factory=dict)
     controls: list[str] = Field(default=[])
     targets: Targets | None = None
     """Which devices of its platforms it is for; left out, all."""
+
+    @field_validator("platforms", "controls")
+    @classmethod
+    def _once(cls, names: list[str]) -> list[str]:
+        twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} is there twice")
+        return names
 
     def reaches(self, pack_id: str, device: TargetedDevice) -> bool:
         """Whether this pack, whose id is its file's name, is for a device."""

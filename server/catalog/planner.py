@@ -21,6 +21,9 @@ _ALLOWED = (apsw.SQLITE_READ, apsw.SQLITE_SELECT, apsw.SQLITE_FUNCTION, apsw.SQL
 # osquery's numbers, which decide in what order tables are joined.
 _DEAR, _CHEAP = 1_000_000.0, 1.0
 
+MOST_CANDIDATES = 3_000
+"""Ways to read a table that are looked at: a join of more tables than anybody reads has them without end."""
+
 EQUALS, LIKE = apsw.SQLITE_INDEX_CONSTRAINT_EQ, apsw.SQLITE_INDEX_CONSTRAINT_LIKE
 _ORDERING = (
     apsw.SQLITE_INDEX_CONSTRAINT_GT,
@@ -142,6 +145,8 @@ class _Table:
 
     def BestIndexObject(self, index: apsw.IndexInfo) -> bool:
         """What osquery does: conditions on flagged columns reach the table, and make it cheap."""
+        if len(self._candidates) >= MOST_CANDIDATES:
+            raise apsw.SQLError("the query joins so many tables that planning it takes too long")
         cost, passed, conditions = _DEAR, 0, dict[str, set[int]]()
         for at in range(index.nConstraint):
             number, operator = index.get_aConstraint_iColumn(at), index.get_aConstraint_op(at)

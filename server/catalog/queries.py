@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ import sqlglot
 from sqlglot import exp
 
 from server.catalog.files import read_text
-from server.catalog.header import DEFAULT_COST_SECONDS, Header, read_header
+from server.catalog.header import DEFAULT_COST_SECONDS, KEYS, Header, read_header
 from server.catalog.lineage import known_query
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.schema import PLATFORMS, OsquerySchema
@@ -40,6 +41,7 @@ MOST_UNKNOWN = 20
 """Names in one header key that the query does not give and that are said."""
 DEEPEST_SQL = 20
 """Brackets within brackets, and CASE within CASE."""
+MOST_OPEN_JOINS = 8
 
 _LACKING = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*\.(\w+)'>")
 _FILE_NAME = re.compile(r"(?P<query>[a-z][a-z0-9_]*)(?:\.(?P<platform>[a-z]+))?\.sql")
@@ -87,10 +89,18 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
     if content is None:
         return None
     lines = content.split("\n")
-    start = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("--")), len(lines))
+    start = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("--")), len(lines) - 1)
     header = read_header(lines[:start], shown, problems)
     sql = "\n".join(lines[start:]).strip().rstrip(";").rstrip()
-    text = SqlText(sql, start + 1)
+    text = SqlText("" if sql.startswith("--") else sql, start + 1)
+    if late := text.late_key(KEYS):
+        line, column = text.place(late[0])
+        hint = "move it to the comments above the SQL"
+        problems.append(
+            Problem(
+                shown, line, f"the header key {late[1]!r} stands below the first word of the SQL", hint, column=column
+            )
+        )
     select = _select(text, shown, problems)
     if select is None:
         return None
@@ -123,8 +133,14 @@ def _select(text: SqlText, shown: str, problems: list[Problem]) -> exp.Query | N
     if len(text.sql) > LONGEST_SQL:
         problems.append(text.problem(shown, f"the SQL is longer than {LONGEST_SQL} characters"))
         return None
-    if text.depth() > DEEPEST_SQL:
-        problems.append(text.problem(shown, *TOO_DEEP))
+    if tangled := too_tangled(text):
+        problems.append(text.problem(shown, *tangled))
+        return None
+    if (odd := text.odd_character()) is not None:
+        line, column = text.place(odd)
+        name = unicodedata.name(text.sql[odd], "a control character")
+        what = f"character U+{ord(text.sql[odd]):04X} ({name}) in the SQL"
+        problems.append(Problem(shown, line, what, "type a plain space in its place, or leave it out", column=column))
         return None
     try:
         statements = [statement for statement in sqlglot.parse(text.sql, read="sqlite") if statement is not None]
@@ -135,7 +151,8 @@ def _select(text: SqlText, shown: str, problems: list[Problem]) -> exp.Query | N
         problems.append(Problem(shown, line, what, column=column))
         return None
     except sqlglot.errors.SqlglotError as error:
-        problems.append(text.problem(shown, f"not SQL: {str(error).splitlines()[0]}"))
+        hint = "is a quotation mark or the end of a comment missing?"
+        problems.append(text.problem(shown, f"not SQL: {str(error).splitlines()[0]}", hint))
         return None
     except RecursionError:
         problems.append(text.problem(shown, *TOO_DEEP))
@@ -146,10 +163,19 @@ def _select(text: SqlText, shown: str, problems: list[Problem]) -> exp.Query | N
         problems.append(text.problem(shown, f"{many}; a query is exactly one SELECT", hint, ";"))
         return None
     if not isinstance(statements[0], exp.Query):
-        word = text.sql.split(maxsplit=1)[0].upper()
+        word = text.first_word().upper()
         problems.append(text.problem(shown, f"{word} is not a SELECT; a query is exactly one SELECT"))
         return None
     return statements[0]
+
+
+def too_tangled(text: SqlText) -> tuple[str, str] | None:
+    """Why some SQL is not even parsed, and how to mend it; None where it is."""
+    if text.depth() > DEEPEST_SQL:
+        return TOO_DEEP
+    if text.open_joins() > MOST_OPEN_JOINS:
+        return f"more than {MOST_OPEN_JOINS} joins in a row without ON or USING", "give each its ON or USING"
+    return None
 
 
 def _too_little(lacking: re.Match[str]) -> str:
@@ -243,11 +269,11 @@ def _why_unknown(
 ) -> tuple[str, str, str]:
     """Why a column has no known type, how to mend that, and at which name."""
     here = {table.name: table for platform in platforms for table in schema.on(platform)}
-    for name in tables.values():
+    for name in filter(None, tables.values()):
         if name.lower() not in here:
             return f"no such table: {name}", missing_table(name, platforms, schema), name
     column = projection.unalias()
-    if isinstance(column, exp.Column):
+    if isinstance(column, exp.Column) and all(tables.values()):  # what a function gives as a table is not known
         known = {known.name for name in tables.values() for known in here[name.lower()].columns}
         if column.name.lower() not in known:
             return f"no such column: {column.name}", missing_column(column.name, known), column.name

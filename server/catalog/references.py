@@ -12,6 +12,7 @@ from server.catalog.yaml_files import place_of
 
 if TYPE_CHECKING:
     from server.catalog.catalog import Catalog, LoadedControl
+    from server.catalog.queries import Query
 
 MOST_MISSING = 20
 """Names of one pack that nothing bears and that are said."""
@@ -21,6 +22,7 @@ def check_references(catalog: Catalog) -> Iterator[Problem]:
     """Every name that nothing bears. A file that is there but wrong is named for what is wrong in it, and not here."""
     yield from _of_packs(catalog)
     yield from _modes(catalog)
+    yield from _kinds(catalog)
     for loaded in catalog.controls.values():
         yield from _of_control(catalog, loaded)
 
@@ -65,6 +67,18 @@ def _modes(catalog: Catalog) -> Iterator[Problem]:
         if odd:
             message = f"mode is {odd.mode}, but {variants[0].mode} in {variants[0].file}: a query has one table"
             yield Problem(odd.file, odd.header.line("mode"), message)
+
+
+def _kinds(catalog: Catalog) -> Iterator[Problem]:
+    """A query is one table: a column that several of its files give has one type."""
+    first: dict[tuple[str, str], tuple[str, Query]] = {}
+    for query in {query.file: query for _, query in sorted(catalog.queries.items())}.values():
+        for column in query.columns:
+            kind, other = first.setdefault((query.name, column.name.lower()), (column.kind, query))
+            if kind != column.kind:
+                told = f"is {column.kind} here, but {kind} in {other.file}: a query has one table"
+                hint = f"CAST it in one of them, as {kind} here or as {column.kind} there"
+                yield query.text.problem(query.file, f"column {column.name!r} {told}", hint, column.name, -1)
 
 
 def _of_control(catalog: Catalog, loaded: LoadedControl) -> Iterator[Problem]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -59,6 +60,40 @@ class SqlText:
             elif text in (")", "end"):
                 depth -= 1
         return deepest
+
+    def first_word(self) -> str:
+        """The first word that is no comment."""
+        return next((text for _, text in self._names()), "")
+
+    def open_joins(self) -> int:
+        """How many joins stand in a row of which no ON or USING has come; a parser's work doubles with each."""
+        most = waiting = 0
+        before = ""
+        for _, text in self._names():
+            if text == "join" and before != "cross":
+                waiting += 1
+                most = max(most, waiting)
+            elif text in ("on", "using") and waiting:
+                waiting -= 1
+            before = text
+        return most
+
+    def odd_character(self) -> int | None:
+        """Where a character stands that looks like white space or like nothing and is neither to SQLite."""
+        for match in _TOKEN.finditer(self.sql):
+            if match.lastgroup in ("space", "word", "other"):
+                for offset, char in enumerate(match[0], match.start()):
+                    if char not in " \t\n\r\f" and unicodedata.category(char) in ("Cc", "Cf", "Zs", "Zl", "Zp"):
+                        return offset
+        return None
+
+    def late_key(self, keys: Collection[str]) -> tuple[int, str] | None:
+        """Where a comment below the first word has a key of the header, and which."""
+        for match in _TOKEN.finditer(self.sql):
+            key = re.match(r"--\s*([a-z_]+):\s", match[0]) if match.lastgroup == "comment" else None
+            if key and key[1] in keys:
+                return match.start(), key[1]
+        return None
 
     @cached_property
     def _offsets(self) -> dict[str, list[int]]:

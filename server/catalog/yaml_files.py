@@ -94,16 +94,45 @@ def _problem(shown: str, tree: Any, entry: dict[str, Any], model: type[BaseModel
         hint = did_you_mean(str(where[-1]), _keys_at(model, where[:-1]))
     elif where and where[-1] == "[key]":
         where = where[:-1]
-        message = f"the key {'.'.join(str(part) for part in where)} is not a text"
-        hint = f'put it in quotes: "{where[-1]}"'
+        message, hint = _odd_key(".".join(str(part) for part in where), entry)
     elif entry["type"] == "missing":
         message = f"key {path!r} is missing"
     else:
-        message = f"{path}: {entry['msg']}" if path else str(entry["msg"])
-        if entry["type"] == "string_type" and isinstance(entry["input"], int | float | date):
-            hint = "put it in quotes"
+        said = str(entry["msg"]).removeprefix("Value error, ")
+        message = f"{path}: {said}" if path else said
+        hint = _mend(entry)
     line, column = _place(tree, where)
     return Problem(shown, line, message, hint, column=column)
+
+
+def _odd_key(path: str, entry: Mapping[str, Any]) -> tuple[str, str]:
+    """What is wrong with a key that must be of some kind, and how to mend it."""
+    key = entry["input"]
+    if not isinstance(key, str):
+        return f"the key {path} is not a text", f'put it in quotes: "{key}"'
+    known = _allowed(entry)
+    if known:
+        near = did_you_mean(key, known)
+        return f"unknown key {path!r}", near if near.startswith("did") else f"known are: {', '.join(known)}"
+    return f"the key {path!r}: {entry['msg']}", ""
+
+
+def _mend(entry: Mapping[str, Any]) -> str:
+    """How to mend a value of the wrong kind, where there is more to say than what it should be."""
+    value = entry["input"]
+    if entry["type"] == "string_type" and isinstance(value, int | float | date):
+        return "put it in quotes"
+    if entry["type"] == "int_type" and isinstance(value, str) and re.match(r"\d", value):
+        return "write a plain number, without quotes or unit"
+    if entry["type"] == "literal_error" and isinstance(value, str):
+        near = did_you_mean(value, _allowed(entry))
+        return near if near.startswith("did") else ""
+    return ""
+
+
+def _allowed(entry: Mapping[str, Any]) -> list[str]:
+    """The values that a literal may have."""
+    return re.findall(r"'([^']*)'", entry["ctx"]["expected"]) if entry["type"] == "literal_error" else []
 
 
 def _keys_at(model: Any, where: Iterable[Any]) -> list[str]:

@@ -136,7 +136,8 @@ def _say(applied: Applied, as_json: bool) -> None:
         return
     what = f"application {one.number} ({one.hash[:HASH_CHARS]})"
     if not applied.changed:
-        click.echo(f"Nothing to do: {what} has these packs, and is in force.")
+        there = "its canary is under way" if one.state == applications.CANARY else "is in force"
+        click.echo(f"Nothing to do: {what} has these packs, and {there}.")
     elif one.state == applications.STOPPED:
         click.echo(f"The canary of {what} is stopped: its devices go back to what the others have.")
     elif one.state == applications.CANARY:

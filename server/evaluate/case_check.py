@@ -67,8 +67,8 @@ def _missing(
     malformed = [bool(_misfits(case, query) & read) for case in shared]
     undecided = [case.reason == "undecided" for case in shared]
     wanted: list[tuple[str, bool, str]] = [
-        ("a pass", any(case.status == "pass" for case in own), ""),
-        ("a failure", any(case.status == "fail" for case in own), ""),
+        ("a pass", any(case.status == "pass" for case in own), "one with status: pass"),
+        ("a failure", any(case.status == "fail" for case in own), "one with status: fail"),
         ("an empty answer", any(not case.rows and case.platform in empty for case in shared), "rows: []"),
     ]
     if rule.applies_when:
@@ -77,9 +77,6 @@ def _missing(
     if rule.undecided:
         there = any(one and not other for one, other in zip(undecided, malformed, strict=True))
         wanted.append(("a row that cannot be judged", there, "one for which undecided: is true"))
-    if rule.applies_when:
-        there = any(case.reason == "condition" for case in shared)
-        wanted.append(("a device the control does not apply to", there, "one whose rows leave applies_when: untrue"))
     if numbers:
         hint = f"a value that does not fit its column, such as {numbers[0]}: x"
         wanted.append(("a malformed row", any(malformed), hint))

@@ -13,8 +13,11 @@ from server.catalog.problems import Problem
 from server.catalog.queries import Query
 from server.catalog.yaml_files import place_of
 from server.evaluate.case_check import check_cases
+from server.evaluate.deciding import never_decides
 from server.evaluate.language import RuleError
 from server.evaluate.rules import ANY_DAY, columns_read, compile_predicate
+
+NEVER = "a rule that comes out the same for every row decides nothing: look at its AND, OR and NOT"
 
 
 async def check_catalog(catalog: Catalog) -> list[Problem]:
@@ -45,6 +48,9 @@ def _check_rule(catalog: Catalog, loaded: LoadedControl, platform: str, rule: Pl
             problems.append(Problem(loaded.file, place[0], f"{platform}: {error}", hint, column=place[1]))
     if problems:
         return problems
+    for key, why in never_decides(rule):
+        line, column = _place(catalog, loaded, platform, key)
+        problems.append(Problem(loaded.file, line, f"{platform}: {key}: {why}", NEVER, column=column))
     read = columns_read(rule, kinds, catalog.lists)
     for what, key, word in _without_a_past(query, rule, read):
         line, column = _place(catalog, loaded, platform, key, word)

@@ -19,6 +19,7 @@ from sqlglot.parsers.sqlite import SQLiteParser
 
 from server.catalog.lists import ReferenceList
 from server.catalog.problems import did_you_mean
+from server.catalog.sql_text import SqlText
 from server.evaluate import scalar
 from server.evaluate.days import Day
 from server.normalize.values import BIGINT, DOUBLE, TEXT
@@ -94,10 +95,14 @@ class Writing:
 
 def parse(text: str) -> exp.Expr:
     """The tree of a condition; raises ``RuleError``."""
+    if SqlText(text, 1).open_joins():
+        raise RuleError("JOIN is not in the rule language")
     try:
         return sqlglot.parse_one(text, read=RuleDialect, into=exp.Condition)
     except sqlglot.errors.SqlglotError as error:
-        raise RuleError(f"not an SQL condition: {str(error).splitlines()[0]}") from error
+        said = str(error).splitlines()[0]
+        why = "it is not one expression" if said.startswith("Failed to parse") else said
+        raise RuleError(f"not an SQL condition: {why}") from error
     except RecursionError as error:
         raise RuleError("the condition is nested too deeply") from error
 
@@ -115,7 +120,7 @@ def compile_part(node: exp.Expr, w: Writing) -> Part:
 
 def shown(node: exp.Expr) -> str:
     """A part of a condition as a person would write it."""
-    return node.sql(RuleDialect)
+    return node.sql(RuleDialect, normalize_functions=False)
 
 
 def shown_kind(kind: str) -> str:

@@ -126,4 +126,4 @@ async def test_a_condition_wants_a_case(packs: Path) -> None:
     cases = packs / "controls" / "software" / "packages-current" / "cases.yaml"
     before, _, after = CASES.partition("  - name: nothing of the list\n")
     cases.write_text(before + after[after.index("  - name: nothing of the list, and") :])
-    assert "no case of a device the control does not apply to for linux" in str(check_cases(load_catalog(packs)))
+    assert "no case of a device that it does not apply to for linux" in str(check_cases(load_catalog(packs)))

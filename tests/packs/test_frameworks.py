@@ -54,7 +54,7 @@ WRONG = [
         "4: there is no control 'guest-acount-off'",
         "'guest-account-off'?",
     ),
-    ("a: {says: x}", "4: criteria.a: Value error, give controls (supports, partly) or the reason for none", ""),
+    ("a: {says: x}", "4: criteria.a: give controls (supports, partly) or the reason for none", ""),
     ("a: {says: x, none: y, supports: [guest-account-off]}", "not both", ""),
     ("a: {says: x, none: y, partly: {guest-account-off: z}}", "not both", ""),
     ("a: {says: x, none: ''}", "4: criteria.a.none: String should have at least 1 character", ""),

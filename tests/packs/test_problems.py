@@ -158,3 +158,26 @@ def test_the_command_ends_with_3_and_serves_nothing(packs: Path, tmp_path: Path)
     assert "1 problem(s)" in done.stderr
     good = muster("packs", "check")
     assert "no problems" in good.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "hint"),
+    [
+        ("  linux:", "  linus:", "unknown key 'platforms.linus'", "did you mean 'linux'?"),
+        ("  linux:", "  macos:", "unknown key 'platforms.macos'", "known are: darwin, linux, windows"),
+        ("severity: high", "severity: hgih", "severity: Input should be 'low'", "did you mean 'high'?"),
+        (
+            "severity: high",
+            "fresh_within_days: 1d",
+            "fresh_within_days: Input should be a valid integer",
+            "a plain number",
+        ),
+    ],
+)
+async def test_what_was_likely_meant(packs: Path, old: str, new: str, what: str, hint: str) -> None:
+    file = packs / CONTROL
+    file.write_text(file.read_text().replace(old, new))
+    said = (await problems(packs)).splitlines()
+    at = next(number for number, line in enumerate(said) if what in line)
+    assert hint in said[at + 1]
+    assert "in quotes" not in said[at + 1]

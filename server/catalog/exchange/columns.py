@@ -9,8 +9,9 @@ import sqlglot
 from sqlglot import exp
 
 from server.catalog.problems import did_you_mean
-from server.catalog.queries import passed_through
+from server.catalog.queries import LONGEST_SQL, passed_through, too_tangled
 from server.catalog.schema import OsquerySchema, SchemaTable
+from server.catalog.sql_text import SqlText
 
 
 class NotNamedError(ValueError):
@@ -23,6 +24,10 @@ def name_columns(sql: str, platform: str, schema: OsquerySchema) -> str:
     A star is written out with the columns that the platform's tables have in this version of osquery. Raises
     ``NotNamedError``.
     """
+    if len(sql) > LONGEST_SQL:
+        raise NotNamedError(f"the SQL is longer than {LONGEST_SQL} characters")
+    if tangled := too_tangled(SqlText(sql, 1)):
+        raise NotNamedError(tangled[0])
     try:
         parsed = [statement for statement in sqlglot.parse(sql, read="sqlite") if statement is not None]
     except (sqlglot.errors.SqlglotError, RecursionError) as error:

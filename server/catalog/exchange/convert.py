@@ -285,7 +285,7 @@ def _write_pack(
 def _comment(text: str) -> list[str]:
     """Text as comment lines, none of which could be taken for a header key."""
     lines = textwrap.wrap(" ".join(text.split()), 110) or ["No description."]
-    return [f"-- {line[0].upper()}{line[1:]}" if re.match(r"[a-z_]+:", line) else f"-- {line}" for line in lines]
+    return [f"-- ({line})" if re.match(r"[A-Za-z_]+\s*[:=]", line) else f"-- {line}" for line in lines]
 
 
 def to_yaml(content: Mapping[str, Any]) -> str:
