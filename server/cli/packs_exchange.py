@@ -55,6 +55,8 @@ def import_(files: tuple[Path, ...], into: Path, replace: bool, dry_run: bool, a
 def _say(brought: Brought, problems: list[Problem], into: Path, dry_run: bool) -> None:
     for problem in problems:
         click.echo(str(problem))
+    for note in brought.notes:
+        click.echo(f"note: {note}")
     packs = sorted(name for name in brought.files if "/" not in name)
     done = "would be written" if dry_run else "written"
     click.echo(f"{brought.queries} queries and {brought.controls} controls {done} to {into}: {', '.join(packs) or '-'}")
@@ -67,10 +69,13 @@ def _as_json(brought: Brought, problems: list[Problem]) -> dict[str, object]:
         "queries": brought.queries,
         "controls": brought.controls,
         "files": sorted(brought.files),
-        "problems": [
-            {"file": one.file, "line": one.line, "message": one.message, "hint": one.hint} for one in problems
-        ],
+        "problems": [_plain(one) for one in problems],
+        "notes": [_plain(one) for one in brought.notes],
     }
+
+
+def _plain(problem: Problem) -> dict[str, object]:
+    return {"file": problem.file, "line": problem.line, "message": problem.message, "hint": problem.hint}
 
 
 @click.command("export")

@@ -200,3 +200,13 @@ async def test_an_export_comes_back(folder: Path, tmp_path: Path) -> None:
     assert code == 0, said
     catalog = await clean(folder)
     assert len(catalog.packs["inventory"].queries) == len(json.loads(body)["queries"])
+
+
+def test_a_column_that_a_star_loses_is_a_note(folder: Path, tmp_path: Path) -> None:
+    asked = {"os": {"query": "SELECT * FROM kernel_info"}, "named": {"query": "SELECT path FROM kernel_info"}}
+    (tmp_path / "stars.conf").write_text(json.dumps({"platform": "linux", "queries": asked}, indent=1))
+    code, said = run("import", tmp_path / "stars.conf", "--into", folder)
+    assert code == 0, said
+    notes = [line for line in said.splitlines() if line.startswith("note:")]
+    assert len(notes) == 1
+    assert "query 'os': its * was written out without kernel_info." in notes[0]

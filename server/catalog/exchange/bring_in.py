@@ -29,6 +29,8 @@ class Brought:
     queries: int
     controls: int
     problems: Sequence[Problem]
+    notes: Sequence[Problem] = ()
+    """What was taken over, but not quite as it was."""
 
 
 def prepare(packs: Iterable[ForeignPack], into: Catalog) -> Brought:
@@ -36,15 +38,17 @@ def prepare(packs: Iterable[ForeignPack], into: Catalog) -> Brought:
     taken = {name for name, _ in into.queries} | set(into.controls)
     files: dict[str, str] = {}
     problems: list[Problem] = []
+    notes: list[Problem] = []
     queries = controls = 0
     for pack in packs:
         made = convert(pack, into.schema, taken)
         refused = _refused(made, into)
         problems += made.problems + [_at_its_origin(problem, made) for problem in refused]
+        notes += made.notes
         made.drop({problem.file for problem in refused})
         files |= made.rendered()
         queries, controls = queries + len(made.queries), controls + len(made.controls)
-    return Brought(files, queries, controls, sorted(set(problems)))
+    return Brought(files, queries, controls, sorted(set(problems)), sorted(set(notes)))
 
 
 def _refused(made: Converted, into: Catalog) -> list[Problem]:
@@ -73,7 +77,9 @@ def put(files: Mapping[str, str], root: Path, *, replace_files: bool = False) ->
     there = sorted(name for name in files if (root / name).exists())
     if there and not replace_files:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise WouldOverwriteError(f"{root / there[0]}{more} exists already: --replace writes over it")
+        raise WouldOverwriteError(
+            f"{root / there[0]}{more} exists already: --replace writes over it, or rename the file to import"
+        )
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from server.catalog.problems import did_you_mean
 from server.catalog.queries import LONGEST_SQL, passed_through, too_tangled
-from server.catalog.schema import OsquerySchema, SchemaTable
+from server.catalog.schema import OsquerySchema, SchemaColumn, SchemaTable
 from server.catalog.sql_text import SqlText
 
 
@@ -66,6 +66,27 @@ def _quoted_texts(statement: exp.Expr, schema: OsquerySchema) -> bool:
     for column in found:
         column.replace(exp.Literal.string(column.name))
     return bool(found)
+
+
+def left_out(sql: str, named: str, platform: str, schema: OsquerySchema) -> list[str]:
+    """What a star of a query stood for and is not asked once its columns are named: one column of a cached table."""
+    starred = any(
+        one.is_star
+        for select in sqlglot.parse_one(sql, read="sqlite").find_all(exp.Select)
+        for one in select.expressions
+        if not isinstance(one.unalias(), exp.Count)
+    )
+    if not starred:
+        return []
+    statement = sqlglot.parse_one(named, read="sqlite")
+    asked = {column.name.lower() for column in statement.find_all(exp.Column)}
+    found = []
+    for name in sorted({source.name for source in statement.find_all(exp.Table)}):
+        table = schema.table(name)
+        if table and table.cacheable:
+            missing = [column.name for column in _own(table, platform) if column.name.lower() not in asked]
+            found += [f"{table.name}.{missing[0]}"] if len(missing) == 1 else []
+    return found
 
 
 def untyped_columns(sql: str, platforms: tuple[str, ...], schema: OsquerySchema) -> list[str]:
@@ -138,11 +159,14 @@ def _columns_of(source: exp.Expr, select: exp.Select, platform: str, schema: Osq
     return _inner(source.unnest(), platform, schema)
 
 
+def _own(table: SchemaTable, platform: str) -> list[SchemaColumn]:
+    """The columns that a star gives on a platform."""
+    return [c for c in table.columns if c.name == c.canonical and platform in c.platforms and "hidden" not in c.flags]
+
+
 def _worth_asking(table: SchemaTable, select: exp.Select, platform: str) -> list[str]:
     """The columns that stand for a star: all the platform has, but one where all together might come from a cache."""
-    columns = [
-        c for c in table.columns if c.name == c.canonical and platform in c.platforms and "hidden" not in c.flags
-    ]
+    columns = _own(table, platform)
     needed = {column.name.lower() for column in select.root().find_all(exp.Column)}
     needed |= {name.name.lower() for join in select.root().find_all(exp.Join) for name in join.args.get("using") or ()}
     spare = [column for column in columns if column.name.lower() not in needed]

@@ -12,8 +12,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from server.catalog.catalog import NOT_PACKS
-from server.catalog.exchange.columns import NotNamedError, name_columns, untyped_columns
+from server.catalog.exchange.columns import NotNamedError, left_out, name_columns, untyped_columns
 from server.catalog.exchange.foreign import ForeignPack, ForeignPolicy, ForeignQuery, platforms_meant
+from server.catalog.header import KEYS
 from server.catalog.moving import moving_columns
 from server.catalog.packs import WEEK
 from server.catalog.problems import Problem
@@ -43,6 +44,8 @@ class Converted:
     files: dict[str, str] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+    """What is another than it was, and no problem."""
     queries: dict[str, list[str]] = field(default_factory=dict)
     controls: dict[str, list[str]] = field(default_factory=dict)
     packs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -174,6 +177,10 @@ def _texts(
             why = str(error)
     if not texts:
         done.problems.append(Problem(origin.file, origin.line, f"{origin.what}: {why}", "it was left out"))
+    for column in sorted({one for name, text in texts.items() for one in left_out(sql, text, name, schema)}):
+        what = f"{origin.what}: its * was written out without {column}"
+        hint = "all columns of a table that osquery caches might be those of an earlier query"
+        done.notes.append(Problem(origin.file, origin.line, what, hint))
     return texts
 
 
@@ -284,8 +291,14 @@ def _write_pack(
 
 def _comment(text: str) -> list[str]:
     """Text as comment lines, none of which could be taken for a header key."""
-    lines = textwrap.wrap(" ".join(text.split()), 110) or ["No description."]
-    return [f"-- ({line})" if re.match(r"[A-Za-z_]+\s*[:=]", line) else f"-- {line}" for line in lines]
+    return [_no_key(line) for line in textwrap.wrap(" ".join(text.split()), 110) or ["No description."]]
+
+
+def _no_key(line: str) -> str:
+    key = re.match(r"([A-Za-z_]+)\s*[:=]", line)
+    if key and key[1].lower() in KEYS:
+        return f"-- ({line})"
+    return f"-- {line[0].upper()}{line[1:]}" if key else f"-- {line}"
 
 
 def to_yaml(content: Mapping[str, Any]) -> str:
