@@ -67,8 +67,8 @@ def _missing(
     malformed = [bool(_misfits(case, query) & read) for case in shared]
     undecided = [case.reason == "undecided" for case in shared]
     wanted: list[tuple[str, bool, str]] = [
-        ("a pass", any(case.status == "pass" for case in own), "one with status: pass"),
-        ("a failure", any(case.status == "fail" for case in own), "one with status: fail"),
+        ("a pass", any(case.status == "pass" for case in own), ""),
+        ("a failure", any(case.status == "fail" for case in own), ""),
         ("an empty answer", any(not case.rows and case.platform in empty for case in shared), "rows: []"),
     ]
     if rule.applies_when:

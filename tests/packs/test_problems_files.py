@@ -86,7 +86,7 @@ FILES: list[tuple[str, str, str | bytes, str]] = [
     ("a long header", QUERY, "-- x\n" + "-- volatile: " + ", ".join(f"a{n}" for n in range(50_000)) + "\nSELECT 1", ""),
     ("many headers", QUERY, "".join(f"-- a{'b' * (n % 9)}: x\n" for n in range(20_000)) + "SELECT 1", "has more than"),
     ("NUL", QUERY, sql("SELECT uid\0 FROM users"), ""),
-    ("a parameter", QUERY, sql("SELECT uid FROM users WHERE uid = ?"), "bindings"),
+    ("a parameter", QUERY, sql("SELECT uid FROM users WHERE uid = ?"), "the query has parameters"),
     ("a 10 MB pack", PACK, "title: x\n" + "# " + "y" * 99 + "\n" + ("#" * 99 + "\n") * 105_000, "larger than"),
     ("many names", PACK, "title: x\ncontrols:\n" + "".join(f"  - users{n}\n" for n in range(20_000)), "no control"),
     ("no mapping", PACK, "- a\n- b\n", "not a mapping"),
