@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from server.catalog.config import config_body
+from server.catalog.config import Configs
+from server.catalog.targets import TargetedDevice
 from server.wire import answers
 from tests.bench.bodies import PREFIX, key_body, request
 from tests.bench.measure import Aim, Line, Sample, paired
@@ -30,7 +31,7 @@ PATHS = {"read": "distributed/read", "config": "config"}
 
 def small_requests(kind: str, scale: Scale) -> Iterator[Line]:
     """Empty ``distributed/read`` and an unchanged ``config``, over kept connections and over TLS ones made anew."""
-    fixed = {"read": answers.NO_QUERIES, "config": config_body(shipped_catalog(), "linux")}
+    fixed = {"read": answers.NO_QUERIES, "config": Configs(shipped_catalog()).of(TargetedDevice("", "linux")).body}
     with fresh(kind) as place:
         keys = enrolled(place, DEVICES)
         certificate = _certificate(place.directory)

@@ -19,10 +19,11 @@ from server.store.devices import Device
 from server.store.store import Store
 from server.wire.log import parse_log
 from server.worker import Worker
+from tests.support.catalogs import daily_catalog
 from tests.support.server import snapshot_line
-from tests.support.stores import add_device, open_store, rows, shipped_catalog
+from tests.support.stores import add_device, open_store, rows
 
-CATALOG = shipped_catalog()
+CATALOG = daily_catalog()
 CONTROL = "only-root-has-uid-0"
 FIRST = date(2026, 9, 1)
 MIDNIGHT = 1_788_220_800  # 2026-09-01T00:00:00Z

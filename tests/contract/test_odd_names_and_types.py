@@ -159,7 +159,7 @@ async def test_junk_columns_never_keep_a_shipped_one_out(tmp_path: Path, monkeyp
         device = await add_device(store, "a")
         junk = snapshot_line("users", T0, [{f"junk_{n}": "" for n in range(2)}])
         assert not (await send(store, device, junk)).rejected
-        await store.write(lambda tx: tx.run("DELETE FROM muster_columns WHERE name = 'shell'"))
+        await store.write(lambda tx: tx.run("DELETE FROM muster_columns WHERE name = 'shell' AND table_name = 'users'"))
         await store.write(lambda tx: tx.run("DROP VIEW users"))
         await store.write(lambda tx: tx.run("DROP VIEW users_history"))
         await store.write(lambda tx: tx.run("ALTER TABLE muster_rows_users DROP COLUMN shell"))

@@ -60,7 +60,7 @@ def test_how_commands_end(tmp_path: Path, arguments: list[str], code: int, says:
     where = [] if arguments[0] in ("packs", "nope") else ["--database", f"sqlite:///{tmp_path / 'none.db'}"]
     done = muster(*arguments, *where, check=False)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr
+    assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -11,6 +11,16 @@ from tests.support.stores import shipped_catalog
 PEOPLE = "folks"
 
 
+def daily_catalog() -> Catalog:
+    """The shipped catalog with every control resting on the answers of its own day alone."""
+    catalog = shipped_catalog()
+    daily = {
+        name: replace(loaded, control=loaded.control.model_copy(update={"fresh_within_days": 1}))
+        for name, loaded in catalog.controls.items()
+    }
+    return replace(catalog, controls=daily)
+
+
 def folks_catalog(version: str, *columns: str, mode: str = "state") -> Catalog:
     """The shipped catalog and a query ``folks`` for Linux with these columns (``name kind``, ``!`` for volatile)."""
     catalog = shipped_catalog()
