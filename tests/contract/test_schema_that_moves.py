@@ -190,7 +190,7 @@ async def test_answers_to_both_versions_keep_coming_while_the_type_changes(
             for device in devices[:5]:
                 await say(old, device, at, OLD)
         await changing
-        assert at > 1
+        assert at >= 1  # on a busy machine the change may end within the first round
         for device in devices[:3]:
             await say(new, device, at + 1, NEW)
             await say(old, device, at + 2, OLD)  # an old answer, to the old server, of a device that was not told yet
