@@ -80,7 +80,7 @@ class Catalog:
 
     def judged_queries(self, platform: str) -> set[str]:
         """The queries whose answers decide a verdict on a platform."""
-        rules = (loaded.control.platforms.get(platform) for loaded in self.judged())  # type: ignore[call-overload]
+        rules = (loaded.control.rule(platform) for loaded in self.judged())
         return {rule.query for rule in rules if rule and rule.confidence != "draft"}
 
     def pack_queries(self, pack: Pack, platform: str) -> dict[str, int]:
@@ -93,7 +93,7 @@ class Catalog:
             if (name, platform) in self.queries
         }
         for control_id in pack.controls:
-            rule = self.controls[control_id].control.platforms.get(platform)
+            rule = self.controls[control_id].control.rule(platform)
             if rule and rule.confidence != "draft":
                 asked.setdefault(rule.query, pack.interval)
         return asked

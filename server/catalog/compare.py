@@ -121,8 +121,9 @@ def _control(old: LoadedControl, new: LoadedControl) -> Iterator[str]:
     yield from _moved("area", old.area, new.area)
     for key in ("title", "severity", "fresh_within_days", "why", "limits"):
         yield from _moved(key, getattr(one, key), getattr(other, key))
+    told, tells = (dict[str, str](control.remediation.items()) for control in (one, other))
     for platform in PLATFORMS:
-        was, now = one.platforms.get(platform), other.platforms.get(platform)  # type: ignore[call-overload]
+        was, now = one.rule(platform), other.rule(platform)
         if was is None and now is not None:
             yield f"{platform} is new: {now.quantifier} {now.predicate} ({now.query}, {now.confidence})"
         elif was is not None and now is None:
@@ -133,8 +134,7 @@ def _control(old: LoadedControl, new: LoadedControl) -> Iterator[str]:
             )
             for key in _RULE:
                 yield from _moved(f"{platform} {key}", getattr(was, key) or "none", getattr(now, key) or "none")
-            told, tells = one.remediation.get(platform), other.remediation.get(platform)  # type: ignore[call-overload]
-            yield from _moved(f"{platform} remediation", told or "none", tells or "none")
+            yield from _moved(f"{platform} remediation", told.get(platform, "none"), tells.get(platform, "none"))
     if old.cases != new.cases:
         yield f"cases: {len(old.cases)} → {len(new.cases)}, some of them other ones"
 
@@ -142,7 +142,7 @@ def _control(old: LoadedControl, new: LoadedControl) -> Iterator[str]:
 def _new_control(new: LoadedControl) -> Iterator[str]:
     yield f"{new.control.title} ({new.control.severity}, {new.area})"
     for platform in PLATFORMS:
-        rule = new.control.platforms.get(platform)  # type: ignore[call-overload]
+        rule = new.control.rule(platform)
         if rule:
             yield f"{platform}: {rule.quantifier} {_flat(rule.predicate)} ({rule.query}, {rule.confidence})"
 

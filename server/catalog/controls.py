@@ -66,6 +66,10 @@ class Control(Strict):
     limits: Text
     """What a pass does not show."""
 
+    def rule(self, platform: str) -> PlatformRule | None:
+        """The rule of a platform; None where the control has none for it, or there is no such platform."""
+        return next((rule for name, rule in self.platforms.items() if name == platform), None)
+
 
 def _as_day(value: Any) -> Any:
     """A day as YAML reads it, or the same in quotes."""

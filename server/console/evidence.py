@@ -52,7 +52,7 @@ def _judge(
     tables: Mapping[str, QueryTable],
     lists: Mapping[str, ReferenceList],
 ) -> _Judge | None:
-    platform_rule = loaded.control.platforms.get(platform)  # type: ignore[call-overload]
+    platform_rule = loaded.control.rule(platform)
     table = tables.get(platform_rule.query) if platform_rule else None
     if platform_rule is None or table is None:
         return None

@@ -60,7 +60,7 @@ def _missing(
         return  # the check of the rules says what is wrong
     own = [case for case in loaded.cases if case.platform == platform]
     # Rows are judged alike, and may be shown, on any platform that has the same query and the same rule.
-    alike = [where for where in loaded.control.platforms if _alike(catalog, loaded, where, rule, query)]
+    alike = [where for where, other in loaded.control.platforms.items() if _alike(catalog, other, where, rule, query)]
     shared = [case for case in loaded.cases if case.platform in alike]
     empty = {where for where in alike if loaded.control.platforms[where].empty == rule.empty}
     numbers = sorted(name for name in read if kinds[name] != TEXT)
@@ -85,9 +85,8 @@ def _missing(
             yield Problem(loaded.cases_file, 1, f"no case of {kind} for {platform}", hint)
 
 
-def _alike(catalog: Catalog, loaded: LoadedControl, platform: str, rule: PlatformRule, query: Query) -> bool:
-    """Whether the rows of a platform are judged by the same rule over the same query."""
-    other = loaded.control.platforms[platform]  # type: ignore[index]
+def _alike(catalog: Catalog, other: PlatformRule, platform: str, rule: PlatformRule, query: Query) -> bool:
+    """Whether the rows of a platform, by its ``other`` rule, are judged by the same rule over the same query."""
     unlike = {"confidence", "note", "empty"}
     if other.model_dump(exclude=unlike) != rule.model_dump(exclude=unlike):
         return False

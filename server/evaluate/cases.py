@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from server.catalog.catalog import Catalog, LoadedControl
-from server.catalog.controls import Case
+from server.catalog.controls import Case, PlatformRule
 from server.catalog.lists import BUILT_IN, ReferenceList
 from server.catalog.packs import Pack
 from server.evaluate.days import day_of
@@ -142,10 +142,11 @@ async def _run_world(
     for one, device, body, why in zip(planned, devices, bodies, problems, strict=True):
         control = one.loaded.control_id
         status, reason = verdicts.get((device.device_no, control), ("no verdict", None))
-        table = tables[one.loaded.control.platforms[one.case.platform].query]
+        rule = one.loaded.control.platforms[one.case.platform]
+        table = tables[rule.query]
         positions: list[int] = []
         try:
-            rows = await _evidence(store, device, view.controls[control], table, status, day)
+            rows = await _evidence(store, device, rule, table, status, day)
             positions = _positions(rows, _sent(view, body, device, table))
         except RuleError as error:
             why = f"the rule is broken: {error}"
@@ -205,10 +206,9 @@ async def _verdicts(store: Store, day: date) -> dict[tuple[int, str], tuple[str,
 
 
 async def _evidence(
-    store: Store, device: Device, loaded: LoadedControl, table: QueryTable, status: str, day: date
+    store: Store, device: Device, rule: PlatformRule, table: QueryTable, status: str, day: date
 ) -> list[tuple[Any, ...]]:
     """The rows that decide, as an auditor would be given them. Raises ``RuleError``."""
-    rule = loaded.control.platforms[device.platform]  # type: ignore[index]
     bounds = day_of(day, "UTC")
     kinds = {column.sql_name: column.kind for column in table.columns}
     compiled = compile_rule(rule, kinds, store.catalog.lists, bounds)

@@ -50,7 +50,10 @@ def never_decides(rule: PlatformRule) -> Iterator[tuple[str, str]]:
         names |= {id(atom): shown(atom) for atom in _atoms(tree)}
     outcomes: set[tuple[bool, ...]] = set()
     for row in _rows(trees.values(), names):
-        outcomes.add(tuple(_truth(tree, row, names) is True for tree in trees.values()))
+        outcome = tuple(_truth(tree, row, names) is True for tree in trees.values())
+        if outcome in outcomes:
+            continue
+        outcomes.add(outcome)
         if not list(_odd(rule, list(trees), outcomes)):
             return  # more kinds of rows change nothing
     if outcomes:

@@ -179,7 +179,7 @@ async def _judge_platform(
     day: Day,
 ) -> dict[int, Verdict]:
     loaded, reach = court.control(control_id), court.reach(control_id, platform)
-    platform_rule = loaded.control.platforms.get(platform) if loaded else None  # type: ignore[call-overload]
+    platform_rule = loaded.control.rule(platform) if loaded else None
     if platform_rule and platform_rule.confidence == "draft":
         platform_rule = None
     if loaded is None or platform_rule is None or reach == frozenset():

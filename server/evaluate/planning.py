@@ -166,7 +166,7 @@ def _starts(before: Catalog, after: Catalog, now: Configs, devices: Sequence[Wat
         if loaded.control_id not in judged:
             continue
         for platform, rule in loaded.control.platforms.items():
-            old = before.controls[loaded.control_id].control.platforms.get(platform)
+            old = before.controls[loaded.control_id].control.rule(platform)
             if old is None or "draft" in (old.confidence, rule.confidence):
                 continue
             query, known = after.queries.get((rule.query, platform)), before.queries.get((old.query, platform))

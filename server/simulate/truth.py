@@ -104,7 +104,7 @@ class Judge:
     def _verdict(self, device: Device, ledger: Ledger, loaded: LoadedControl, day: int) -> Finding:
         if ledger.first_at is None or ledger.first_at // DAY > day:
             return NOT_APPLICABLE, "the device had not joined the fleet yet"
-        rule = loaded.control.platforms.get(device.platform)  # type: ignore[call-overload]
+        rule = loaded.control.rule(device.platform)
         if rule is None or rule.confidence == "draft":
             return NOT_APPLICABLE, "the control says nothing of this platform"
         words = ledger.words.get(rule.query, {})

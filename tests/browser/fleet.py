@@ -56,7 +56,7 @@ def answers(catalog: Catalog, platform: str, failing: Collection[str], at: int) 
     """What a device of a platform says at an instant: every judged query's rows, breaking the ``failing`` controls."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for loaded in catalog.judged():
-        rule = loaded.control.platforms.get(platform)  # type: ignore[call-overload]
+        rule = loaded.control.rule(platform)
         if rule is None or rule.confidence == "draft":
             continue
         wanted = "fail" if loaded.control_id in failing else "pass"
