@@ -62,7 +62,7 @@ def read_located(path: Path, shown: str, model: type[Model], problems: list[Prob
     if text is None:
         return None
     try:
-        tree = YAML(typ="rt", pure=True).load(text)
+        tree = _tree(text)
         plain = _plain(tree, _Budget(EXPANDED), DEEPEST)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -207,8 +207,8 @@ def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int
 
     Where the word is not found in the source as it stands, the key is the place.
     """
-    text, tree = _source(path, path.stat().st_mtime_ns)
-    line, column = _place(tree, where)
+    text = path.read_text(encoding="utf-8-sig")
+    line, column = _place(_tree(text), where)
     if not word:
         return line, column
     lines = text.splitlines()
@@ -224,8 +224,10 @@ def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int
     return line, column
 
 
-@lru_cache(maxsize=4)
-def _source(path: Path, changed: int) -> tuple[str, Any]:
-    """A file's text and tree, kept for the next problem in it as long as the file did not change."""
-    text = path.read_text(encoding="utf-8")
-    return text, YAML(typ="rt", pure=True).load(text)
+@lru_cache(maxsize=512)
+def _tree(text: str) -> Any:
+    """What a YAML text says, with its lines; nobody changes it.
+
+    Parsing is nearly all of the time that packs take to load, and most files of the next packs are those of the last.
+    """
+    return YAML(typ="rt", pure=True).load(text)
