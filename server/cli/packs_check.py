@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ def check(packs: Path, as_json: bool) -> None:
     """Check every query, control and pack. Exit code 3 where there are problems."""
     catalog, problems = _problems(packs)
     if as_json:
-        print_json([_plain(problem) for problem in problems])
+        print_json([asdict(problem) for problem in problems])
     else:
         print_problems(problems, packs, terminal=sys.stdout.isatty())
     if problems:
@@ -35,11 +36,6 @@ def check(packs: Path, as_json: bool) -> None:
         click.echo(f"{queries} queries, {len(catalog.controls)} controls, {len(catalog.packs)} packs: no problems")
         for line in _minimised(catalog):
             click.echo(line)
-
-
-def _plain(problem: Problem) -> dict[str, object]:
-    names = ("file", "line", "column", "message", "hint")
-    return {name: getattr(problem, name) for name in names}
 
 
 def _problems(packs: Path) -> tuple[Catalog | None, list[Problem]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from server.catalog.catalog import Catalog, read_catalog
 from server.catalog.exchange.bring_in import Brought, WouldOverwriteError, prepare, put
 from server.catalog.exchange.export import NoSuchPackError, export_pack
 from server.catalog.exchange.fleet_yaml import read_fleet
 from server.catalog.exchange.foreign import ForeignPack
 from server.catalog.exchange.osquery_json import read_osquery
-from server.catalog.problems import CatalogError, Problem
-from server.cli.options import FAILED, PROBLEMS, fail, json_option, packs_option, print_json
+from server.catalog.problems import Problem
+from server.cli.options import FAILED, PROBLEMS, fail, json_option, loaded, packs_option, print_json
 
 
 @click.command("import")
@@ -37,7 +37,7 @@ def import_(files: tuple[Path, ...], into: Path, replace: bool, dry_run: bool, a
     packs: list[ForeignPack] = []
     for path in files:
         packs += (read_fleet if path.suffix in (".yml", ".yaml") else read_osquery)(path, problems)
-    brought = prepare(packs, _catalog(into))
+    brought = prepare(packs, loaded(into))
     if not dry_run:
         try:
             put(brought.files, into, replace_files=replace)
@@ -69,13 +69,9 @@ def _as_json(brought: Brought, problems: list[Problem]) -> dict[str, object]:
         "queries": brought.queries,
         "controls": brought.controls,
         "files": sorted(brought.files),
-        "problems": [_plain(one) for one in problems],
-        "notes": [_plain(one) for one in brought.notes],
+        "problems": [asdict(one) for one in problems],
+        "notes": [asdict(one) for one in brought.notes],
     }
-
-
-def _plain(problem: Problem) -> dict[str, object]:
-    return {"file": problem.file, "line": problem.line, "message": problem.message, "hint": problem.hint}
 
 
 @click.command("export")
@@ -84,21 +80,9 @@ def _plain(problem: Problem) -> dict[str, object]:
 def export(pack: str, packs: Path) -> None:
     """Print a pack as a plain osquery pack, for an osqueryd with a config of its own."""
     try:
-        body, lost = export_pack(_catalog(packs), pack)
+        body, lost = export_pack(loaded(packs), pack)
     except NoSuchPackError as error:
         fail(str(error), FAILED)
-        return
     click.echo(body.decode(), nl=False)
     for line in lost:
         click.echo(line, err=True)
-
-
-def _catalog(root: Path) -> Catalog:
-    try:
-        catalog, problems = read_catalog(root)
-    except CatalogError as error:
-        fail(str(error), PROBLEMS)
-        raise AssertionError from error
-    if problems:
-        fail(f"{CatalogError(problems)}\n{root} has problems of its own: mend them first", PROBLEMS)
-    return catalog
