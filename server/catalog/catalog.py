@@ -17,7 +17,7 @@ from server.catalog.minimise import read_minimisation
 from server.catalog.packs import Pack
 from server.catalog.problems import CatalogError, Problem
 from server.catalog.queries import Query, load_query
-from server.catalog.references import check_references, without_dangling
+from server.catalog.references import check_references, control_files, without_dangling
 from server.catalog.schema import NOTES, TABLES, OsquerySchema, SchemaError, load_schema
 from server.catalog.yaml_files import read_located, read_model
 from server.normalize.treatment import Minimisation
@@ -128,16 +128,14 @@ def read_catalog(root: Path) -> tuple[Catalog, list[Problem]]:
     fleet, schema = read_fleet(root, schema, problems)
     queries = _queries(root, schema, problems)
     controls = _controls(root, problems)
-    # A control with a problem of its own is there all the same: to say that there is none would mislead.
-    named = {path.parent.name for path in (root / "controls").glob("*/*/control.yaml")}
     catalog = Catalog(
         root,
         schema,
         queries,
         controls,
-        _models(root, "*.yaml", Pack, problems),
+        _packs(root, problems),
         read_minimisation(root, queries, schema, problems),
-        read_frameworks(root, named, problems),
+        read_frameworks(root, control_files(root), problems),
         fleet,
         read_lists(root, problems),
     )
@@ -150,11 +148,12 @@ def _queries(root: Path, schema: OsquerySchema, problems: list[Problem]) -> dict
     for path in sorted((root / "queries").glob("**/*.sql")):
         shown = str(path.relative_to(root))
         query = load_query(path, shown, schema, problems)
-        for platform in query.platforms if query else ():
-            other = queries.get((query.name, platform))  # type: ignore[union-attr]
-            if other:
+        if query is None:
+            continue
+        for platform in query.platforms:
+            if other := queries.get((query.name, platform)):
                 problems.append(Problem(shown, 1, f"{other.name} is given for {platform} by {other.file} too"))
-            queries[query.name, platform] = query  # type: ignore[union-attr,assignment]
+            queries[query.name, platform] = query
     return queries
 
 
@@ -182,14 +181,14 @@ def _controls(root: Path, problems: list[Problem]) -> dict[str, LoadedControl]:
     return controls
 
 
-def _models(root: Path, pattern: str, model: type[Pack], problems: list[Problem]) -> dict[str, Pack]:
+def _packs(root: Path, problems: list[Problem]) -> dict[str, Pack]:
     packs: dict[str, Pack] = {}
-    for path in sorted(root.glob(pattern)):
+    for path in sorted(root.glob("*.yaml")):
         if path.name in NOT_PACKS:
             continue
         if odd := odd_id("pack", path.stem):
             problems.append(Problem(path.name, 1, odd))
-        pack = read_model(path, path.name, model, problems)
+        pack = read_model(path, path.name, Pack, problems)
         if pack is not None:
             packs[path.stem] = pack
     return packs

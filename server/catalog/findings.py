@@ -50,8 +50,9 @@ def findings_of_plan(planner: Planner, sql: str, mode: str, schema: OsquerySchem
         yield _refused(error, sql, planner, schema)
         yield from islice(_unknown_names(sql, planner, schema), MOST_NAMES)
         return
-    yield from _too_new(sql)
-    yield from _endless(sql)
+    statement = sqlglot.parse_one(sql, read="sqlite")
+    yield from _too_new(statement)
+    yield from _endless(statement)
     yield from _of_reads(plan, planner)
     for name in sorted(plan.functions - schema.functions.names()):
         if name in _WITH_EFFECT:
@@ -107,17 +108,17 @@ def _unknown_names(sql: str, planner: Planner, schema: OsquerySchema) -> Iterato
             yield Finding(f"no such function: {call.name}", did_you_mean(name, schema.functions.names()), call.name)
 
 
-def _too_new(sql: str) -> Iterator[Finding]:
+def _too_new(statement: exp.Expr) -> Iterator[Finding]:
     """What the SQLite in osquery (3.42) does not read yet."""
     older = "the SQLite in osquery is older than this: order the rows in a sub-select"
-    for order in sqlglot.parse_one(sql, read="sqlite").find_all(exp.Order):
+    for order in statement.find_all(exp.Order):
         if not isinstance(order.parent, exp.Query | exp.Window):
             yield Finding("ORDER BY within a function", older, "order")
 
 
-def _endless(sql: str) -> Iterator[Finding]:
+def _endless(statement: exp.Expr) -> Iterator[Finding]:
     """WITH RECURSIVE whose own step has nothing that could end it: only osquery's watchdog would."""
-    for common in sqlglot.parse_one(sql, read="sqlite").find_all(exp.CTE):
+    for common in statement.find_all(exp.CTE):
         union, name = common.this, common.alias_or_name.lower()
         if not isinstance(union, exp.Union) or union.args.get("distinct") or union.args.get("limit"):
             continue

@@ -10,7 +10,7 @@ from pydantic import Field
 from server.catalog.controls import Platform
 from server.catalog.problems import Problem
 from server.catalog.schema import OsquerySchema, SchemaColumn, SchemaTable
-from server.catalog.yaml_files import Strict, place_of, read_model
+from server.catalog.yaml_files import Strict, read_located
 from server.normalize.values import OSQUERY_TYPES
 
 FILE = "fleet.yaml"
@@ -54,11 +54,15 @@ class Fleet(Strict):
 def read_fleet(root: Path, schema: OsquerySchema, problems: list[Problem]) -> tuple[Fleet, OsquerySchema]:
     """Read the settings, and add the tables of extensions to osquery's own."""
     path = root / FILE
-    fleet = (read_model(path, FILE, Fleet, problems) if path.exists() else None) or Fleet()
+    located = read_located(path, FILE, Fleet, problems) if path.exists() else None
+    if located is None:
+        return Fleet(), schema
+    fleet = located.model
     known = schema.names()
-    for name in sorted(known & set(fleet.extension_tables)):
-        line, column = place_of(path, ("extension_tables", name))
-        problems.append(Problem(FILE, line, f"osquery has a table {name!r} of its own", column=column))
+    problems += [
+        located.problem(f"osquery has a table {name!r} of its own", at=("extension_tables", name))
+        for name in sorted(known & set(fleet.extension_tables))
+    ]
     tables = {name: _table(name, table) for name, table in fleet.extension_tables.items() if name not in known}
     return fleet, schema.with_tables(tables) if tables else schema
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import sqlglot
 from sqlglot import exp
 
 from server.catalog.schema import OsquerySchema
@@ -18,10 +17,8 @@ from server.normalize.treatment import Known
 Origin = tuple[str, str]
 
 
-def known_query(version: str, sql: str, schema: OsquerySchema) -> Known:
-    """What minimisation has to know of a query's SQL, which was parsed before and is one SELECT."""
-    statement = sqlglot.parse_one(sql, read="sqlite")
-    assert isinstance(statement, exp.Query)
+def known_query(version: str, statement: exp.Query, schema: OsquerySchema) -> Known:
+    """What minimisation has to know of a query."""
     lineage = _Lineage(statement, schema)
     literals = (literal.name for literal in statement.find_all(exp.Literal) if literal.is_string)
     return Known(version, lineage.columns(), any(is_secret_name(text.strip("%_*")) for text in literals))

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from server.catalog.controls import Text
 from server.catalog.problems import Problem, did_you_mean
 from server.catalog.queries import Query
-from server.catalog.schema import OsquerySchema
+from server.catalog.schema import PLATFORMS, OsquerySchema
 from server.catalog.yaml_files import Strict, read_located
 from server.normalize.treatment import Minimisation, Rule
 from server.normalize.values import TEXT
@@ -71,12 +71,12 @@ def read_minimisation(
     """Read the rules of a packs folder; without a file there are none, and the never-list is in force all the same."""
     known = {at: query.known for at, query in queries.items()}
     path = root / FILE
-    if not path.is_file():
+    file = read_located(path, FILE, MinimiseFile, problems) if path.exists() else None
+    if file is None:
         return Minimisation((), known)
-    file = read_located(path, FILE, MinimiseFile, problems)
     rules: list[Rule] = []
-    for number, rule in enumerate(file.model.rules) if file else ():
-        line = file.line("rules", number)  # type: ignore[union-attr]
+    for number, rule in enumerate(file.model.rules):
+        line = file.line("rules", number)
         problems += [Problem(FILE, line, message, hint) for message, hint in _odd(rule, queries, schema)]
         rules.append(_rule(rule, line))
     minimisation = Minimisation(rules, known)
@@ -114,7 +114,7 @@ def _odd(rule: MinimiseRule, queries: Mapping[tuple[str, str], Query], schema: O
     if rule.table is not None:
         table = schema.table(rule.table)
         if table is None or table.canonical != rule.table.lower():
-            known = {table.canonical for platform in ("darwin", "linux", "windows") for table in schema.on(platform)}
+            known = {table.canonical for platform in PLATFORMS for table in schema.on(platform)}
             return [(f"osquery has no table {rule.table!r}", did_you_mean(rule.table, known))]
         return _unknown_columns(rule, f"table {rule.table!r} has", {c.canonical for c in table.columns})
     return []

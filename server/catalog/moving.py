@@ -19,9 +19,10 @@ _PASSING: tuple[type[exp.Expr], ...] = (
 
 def moving_columns(sql: str, schema: OsquerySchema) -> dict[str, str]:
     """The moving columns of a query, which was parsed before, each with the ``table.column`` it comes from."""
-    origins = known_query("", sql, schema).origins
+    statement = cast("exp.Query", sqlglot.parse_one(sql, read="sqlite"))
+    origins = known_query("", statement, schema).origins
     found: dict[str, str] = {}
-    for projection in cast("exp.Query", sqlglot.parse_one(sql, read="sqlite")).selects:
+    for projection in statement.selects:
         if not all(isinstance(node, _PASSING) for node in projection.walk()):
             continue
         of = origins.get(projection.alias_or_name.lower(), frozenset())

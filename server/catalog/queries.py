@@ -107,7 +107,7 @@ def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Pro
     try:
         columns = _columns(select, header, platforms, schema, shown, text, problems)
         version = _version(header.mode, sql, columns)
-        known = known_query(version, sql, schema)
+        known = known_query(version, select, schema)
     except RecursionError:
         problems.append(text.problem(shown, *TOO_DEEP))
         return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.catalog.lists import BUILT_IN
@@ -20,11 +21,12 @@ MOST_MISSING = 20
 
 def check_references(catalog: Catalog) -> Iterator[Problem]:
     """Every name that nothing bears. A file that is there but wrong is named for what is wrong in it, and not here."""
-    yield from _of_packs(catalog)
+    queries = query_files(catalog.root)
+    yield from _of_packs(catalog, queries, control_files(catalog.root))
     yield from _modes(catalog)
     yield from _kinds(catalog)
     for loaded in catalog.controls.values():
-        yield from _of_control(catalog, loaded)
+        yield from _of_control(catalog, loaded, queries)
 
 
 def without_dangling(catalog: Catalog) -> Catalog:
@@ -41,14 +43,17 @@ def without_dangling(catalog: Catalog) -> Catalog:
     return replace(catalog, controls=controls, packs=packs)
 
 
-def query_files(catalog: Catalog) -> frozenset[str]:
+def control_files(root: Path) -> frozenset[str]:
+    """The ids of the controls there are files for, good or bad: to say that there is none would mislead."""
+    return frozenset(path.parent.name for path in (root / "controls").glob("*/*/control.yaml"))
+
+
+def query_files(root: Path) -> frozenset[str]:
     """The names of the queries there are files for, good or bad."""
-    return frozenset(path.name.partition(".")[0] for path in (catalog.root / "queries").glob("**/*.sql"))
+    return frozenset(path.name.partition(".")[0] for path in (root / "queries").glob("**/*.sql"))
 
 
-def _of_packs(catalog: Catalog) -> Iterator[Problem]:
-    queries = {name for name, _ in catalog.queries} | query_files(catalog)
-    controls = {path.parent.name for path in (catalog.root / "controls").glob("*/*/control.yaml")}
+def _of_packs(catalog: Catalog, queries: Set[str], controls: Set[str]) -> Iterator[Problem]:
     for pack_id, pack in catalog.packs.items():
         file = f"{pack_id}.yaml"
         missing: list[tuple[str, str, str | int, str]] = []
@@ -81,9 +86,8 @@ def _kinds(catalog: Catalog) -> Iterator[Problem]:
                 yield query.text.problem(query.file, f"column {column.name!r} {told}", hint, column.name, -1)
 
 
-def _of_control(catalog: Catalog, loaded: LoadedControl) -> Iterator[Problem]:
+def _of_control(catalog: Catalog, loaded: LoadedControl, files: Set[str]) -> Iterator[Problem]:
     path = catalog.root / loaded.file
-    files = query_files(catalog)
     for platform, rule in loaded.control.platforms.items():
         there = [name for name, where in catalog.queries if where == platform]
         elsewhere = [where for name, where in catalog.queries if name == rule.query]

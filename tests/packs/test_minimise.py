@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import sqlglot
+from sqlglot import exp
 
 from server.app import shipped_packs
 from server.catalog.catalog import read_catalog
@@ -58,6 +60,12 @@ async def test_a_rule_that_is_wrong(packs: Path, rule: str, what: str, hint: str
     assert "minimise.yaml:3: " in said
     assert what in said
     assert hint in said
+
+
+def test_rules_that_are_no_file_are_not_no_rules(packs: Path) -> None:
+    (packs / "minimise.yaml").unlink(missing_ok=True)
+    (packs / "minimise.yaml").mkdir()
+    assert [str(problem) for problem in read_catalog(packs)[1]] == ["minimise.yaml:1: not a plain file"]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +121,14 @@ def test_the_file_has_a_json_schema() -> None:
 
 
 COMMAND = {("shell_history", "command")}
+
+
+def select(sql: str) -> exp.Query:
+    statement = sqlglot.parse_one(sql, read="sqlite")
+    assert isinstance(statement, exp.Query)
+    return statement
+
+
 LINEAGE = [
     ("SELECT command AS c FROM shell_history", COMMAND),
     ("SELECT h.command AS c FROM users u JOIN shell_history h USING (uid)", COMMAND),
@@ -140,7 +156,7 @@ LINEAGE = [
 
 @pytest.mark.parametrize(("sql", "origins"), LINEAGE, ids=[sql for sql, _ in LINEAGE])
 def test_where_a_column_comes_from(sql: str, origins: set[tuple[str, str]]) -> None:
-    assert known_query("v", sql, shipped_catalog().schema).origins["c"] == origins
+    assert known_query("v", select(sql), shipped_catalog().schema).origins["c"] == origins
 
 
 @pytest.mark.parametrize(
@@ -152,4 +168,4 @@ def test_where_a_column_comes_from(sql: str, origins: set[tuple[str, str]]) -> N
     ],
 )
 def test_a_query_that_picks_a_secret_by_its_name(sql: str, asks: bool) -> None:
-    assert known_query("v", sql, shipped_catalog().schema).asks_for_secret == asks
+    assert known_query("v", select(sql), shipped_catalog().schema).asks_for_secret == asks
