@@ -73,7 +73,7 @@ def import_assets(path: Path, dry_run: bool, database: str, as_json: bool) -> No
 
     async def work(tx: Transaction, source: Import, zone: str) -> Changes:
         if dry_run:
-            return (await register.plan_assets(tx, assets, table.columns))[0]
+            return await register.plan_assets(tx, assets, table.columns)
         return await register.import_assets(tx, source, assets, table.columns, lambda day: day_of(day, zone).starts_at)
 
     done = run(import_into(database, "assets", table, work, dry=dry_run))

@@ -31,6 +31,8 @@ from server.store.shipping import Request, roll_back
 from server.store.store import Store
 from server.wire.log import parse_log
 from server.worker import Worker
+from tests.contract.test_erasure import enrolled
+from tests.contract.test_roster import asset, register
 from tests.support import packs
 from tests.support.server import snapshot_line
 from tests.support.stores import SINCE_1970, add_device, rows, url_in
@@ -340,6 +342,20 @@ async def test_a_device_that_joins_is_noticed_without_loading_anything(tmp_path:
         await f.reloader.look()
         assert "shell" in f.queries(f.other)[0]
         assert (f.store.in_force, f.store._ingest) == (before, ingest)
+
+
+async def test_a_device_that_the_register_brings_back_joins(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        device, _ = await enrolled(f.store, "laptop")
+        await register(f.store, asset("SN-laptop", tags="eng", status="returned"))
+        await f.apply(CANARY, "tag=eng")
+        assert await members(f.store) == {f.chosen.device_no}
+        await register(f.store, asset("SN-laptop", tags="eng"))
+        assert await members(f.store) == {f.chosen.device_no, device.device_no}
+
+
+async def members(store: Store) -> frozenset[int]:
+    return await store.read(lambda tx: applications.members(tx, 2))
 
 
 async def test_a_columns_type_changes_while_answers_come(tmp_path: Path) -> None:
