@@ -49,10 +49,11 @@ def apply(folder: Path, selector: Selector | None, note: str, by: str | None, da
     needed afterwards: its files are kept in the database.
     """
     request = Request(by=by or getpass.getuser(), note=note, selector=selector)
-    _say(run(_apply(database, folder, request, quiet=as_json)), as_json)
+    _say(run(apply_folder(database, folder, request, quiet=as_json)), as_json)
 
 
-async def _apply(url: str, folder: Path, request: Request, *, quiet: bool) -> Applied:
+async def apply_folder(url: str, folder: Path, request: Request, *, quiet: bool) -> Applied:
+    """Apply the packs in a folder, and say what changes unless ``quiet``. Raises ``CatalogError``; see ``apply``."""
     content = await asyncio.to_thread(read_content, folder)
     async with opened_database(url) as database:
         driver = database.driver
