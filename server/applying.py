@@ -6,10 +6,8 @@ import asyncio
 import logging
 from pathlib import Path
 
-from server.catalog.catalog import load_catalog
 from server.catalog.content import Content, read_content
-from server.catalog.problems import CatalogError
-from server.evaluate.check import check_catalog
+from server.evaluate.check import checked
 from server.store import applications
 from server.store.applications import FOLDER, SHIPPED, Application
 from server.store.driver import Driver, Transaction
@@ -21,11 +19,7 @@ log = logging.getLogger(__name__)
 
 async def apply(driver: Driver, content: Content, request: Request, now: float) -> tuple[Applied, Part]:
     """Check packs and apply them. Raises ``CatalogError`` with every problem, and then nothing has changed."""
-    with content.unpacked() as root:
-        catalog = load_catalog(root)
-        problems = await check_catalog(catalog)
-    if problems:
-        raise CatalogError(problems)
+    catalog = await checked(content)
     applied = await put_into_force(driver, content, catalog, request, now)
     return applied, Part(catalog, applied.application.number, content.hash)
 

@@ -109,7 +109,10 @@ class Worker:
 
     async def look_at_packs(self) -> None:
         """Go over to other packs where other packs are in force now."""
+        before = self._store.in_force
         await self._packs.look()
+        if self._store.in_force is not before:
+            self._presence.forget_served()
 
     async def watch_canary(self) -> None:
         """Stop the canary if its devices fail, are slow or fall silent."""

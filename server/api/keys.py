@@ -26,6 +26,10 @@ class Presence:
         if self._last.get(device_no) != now:
             self._last[device_no] = self.served[device_no] = now
 
+    def forget_served(self) -> None:
+        """Have every config written down once more: another server may have served a device another one since."""
+        self._last.clear()
+
 
 STORE = web.AppKey("store", Store)
 ASKER = web.AppKey("asker", Asker)

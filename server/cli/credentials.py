@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import click
 
-from server.app import opened_database
 from server.cli.options import database_option, json_option, print_json, run
+from server.cli.transactions import read_from, write_to
 from server.store import access
-from server.store.driver import Transaction
-from server.store.migrate import require_current
 
 
 @click.group()
@@ -32,7 +28,7 @@ def secret() -> None:
 @json_option
 def add_token(name: str, role: str, database: str, as_json: bool) -> None:
     """Make a token and show it, this once."""
-    _show("token", run(_do(database, lambda tx: access.add_token(tx, name, role, time.time()))), as_json)
+    _show("token", run(write_to(database, lambda tx: access.add_token(tx, name, role, time.time()))), as_json)
 
 
 @secret.command("add")
@@ -41,7 +37,7 @@ def add_token(name: str, role: str, database: str, as_json: bool) -> None:
 @json_option
 def add_secret(name: str, database: str, as_json: bool) -> None:
     """Make an enrol secret and show it, this once."""
-    _show("secret", run(_do(database, lambda tx: access.add_enroll_secret(tx, name, time.time()))), as_json)
+    _show("secret", run(write_to(database, lambda tx: access.add_enroll_secret(tx, name, time.time()))), as_json)
 
 
 def _show(kind: str, value: str, as_json: bool) -> None:
@@ -53,7 +49,7 @@ def _listing(kind: str) -> click.Command:
     @database_option
     @json_option
     def listing(database: str, as_json: bool) -> None:
-        found = run(_do(database, lambda tx: access.list_credentials(tx, kind)))
+        found = run(read_from(database, lambda tx: access.list_credentials(tx, kind)))
         if as_json:
             print_json(found)
             return
@@ -69,7 +65,7 @@ def _revoking(kind: str) -> click.Command:
     @click.argument("credential_id", metavar="ID")
     @database_option
     def revoking(credential_id: str, database: str) -> None:
-        run(_do(database, lambda tx: access.revoke(tx, kind, credential_id, time.time())))
+        run(write_to(database, lambda tx: access.revoke(tx, kind, credential_id, time.time())))
 
     return revoking
 
@@ -77,9 +73,3 @@ def _revoking(kind: str) -> click.Command:
 for _group in (token, secret):
     _group.add_command(_listing(str(_group.name)))
     _group.add_command(_revoking(str(_group.name)))
-
-
-async def _do(url: str, work: Callable[[Transaction], Awaitable[Any]]) -> Any:
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        return await database.driver.write(work)

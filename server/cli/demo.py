@@ -9,15 +9,16 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from server.app import opened_database, opened_store, shipped_packs
+from server.app import opened_store, shipped_packs
 from server.catalog.catalog import load_catalog
 from server.cli.database import make_database
 from server.cli.options import FAILED, applied_packs_option, fail, run
 from server.cli.simulate import ProgressBars, write_truth
+from server.cli.transactions import write_to
 from server.evaluate.judge import evaluate
 from server.normalize.times import iso
 from server.simulate.child import ServerFailedError, serving
@@ -31,12 +32,9 @@ from server.simulate.remember import Memory, keep, recall
 from server.simulate.truth import EXEMPTIONS, Exempted, worth_exempting
 from server.store import access
 from server.store.assets import import_assets
-from server.store.driver import StoreError, Transaction, Work
+from server.store.driver import StoreError, Transaction
 from server.store.imports import Import
-from server.store.migrate import require_current
 from server.store.people import import_people
-
-Result = TypeVar("Result")
 
 TOKEN_NAME = "demo"
 SPEED = 60.0
@@ -96,7 +94,7 @@ class _Demo:
             if (devices, days, seed) != (memory.devices, memory.days, memory.seed):
                 click.echo(f"The demo in {self._directory} goes on with its {memory.devices} devices.", err=True)
             return memory
-        secret = made["enroll_secret"] if made else await self._write(_new_secret)
+        secret = made["enroll_secret"] if made else await write_to(self._url, _new_secret)
         first = int(time.time()) // DAY - days
         memory = Memory(devices=devices, days=days, seed=seed, first_day=first, secret=secret)
         keep(self._directory, memory)
@@ -116,7 +114,7 @@ class _Demo:
             seed=memory.seed, count=memory.devices, history=True,
             delivered_until=memory.delivered_until, horizon=time.time(), speed=SPEED, node_keys=memory.node_keys,
         )  # fmt: skip
-        await self._write(lambda tx: _import(tx, options.company))
+        await write_to(self._url, lambda tx: _import(tx, options.company))
         fleet = Fleet(options, load_catalog(self._packs or shipped_packs()), self._stop)
         try:
             await self._history(fleet, memory)
@@ -124,7 +122,7 @@ class _Demo:
                 click.echo("Stopped before the history was whole: the same command goes on with it.", err=True)
                 return
             # Only now: a command that could not start takes no token away from one that runs.
-            token = await self._write(_fresh_token)
+            token = await write_to(self._url, _fresh_token)
             lives = "" if self._once else " The fleet lives on until Ctrl-C."
             click.echo(f"The console is at {url}.{lives}\nAdmin token: {token}")
             if not self._once:
@@ -149,11 +147,6 @@ class _Demo:
         if self._truth:
             write_truth(self._truth, sorted_truth(fleet.truth(int(now) // DAY, exempted)))
 
-    async def _write(self, work: Work[Result]) -> Result:
-        async with opened_database(self._url) as database:
-            await require_current(database.driver)
-            return await database.driver.write(work)
-
     def _keep(self, memory: Memory, fleet: Fleet, delivered_until: float) -> None:
         memory.node_keys = fleet.node_keys()
         memory.delivered_until = delivered_until
@@ -175,7 +168,7 @@ class _Demo:
         truth = sorted_truth(fleet.truth(span.first + span.days - 1, controls=tuple(EXEMPTIONS)))
         chosen = worth_exempting(truth, tuple(EXEMPTIONS), date_of(span.first + span.days // 3), until)
         for entry in chosen:
-            await self._write(lambda tx, entry=entry: _grant(tx, entry))  # type: ignore[misc]
+            await write_to(self._url, lambda tx, entry=entry: _grant(tx, entry))  # type: ignore[misc]
         return chosen
 
 

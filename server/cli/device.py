@@ -6,10 +6,9 @@ import asyncio
 import getpass
 import re
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.table import Table
@@ -19,6 +18,7 @@ from server.catalog.assets import read_assets
 from server.cli.imports import dry_run_option, file_argument, import_file, import_into, print_import
 from server.cli.options import database_option, json_option, print_json, run
 from server.cli.tables import print_table
+from server.cli.transactions import read_from, write_to
 from server.evaluate.days import day_of
 from server.store import assets as register
 from server.store import devices, listing
@@ -27,8 +27,6 @@ from server.store.driver import Transaction
 from server.store.imports import Changes, Import
 from server.store.keyring import STALE_SECONDS
 from server.store.migrate import require_current
-
-Result = TypeVar("Result")
 
 _TAG = re.compile(r"[+-][A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 _SHOWN = ("device_id", "hostname", "platform", "os_name", "os_version", "last_seen_at", "state")
@@ -44,7 +42,7 @@ def device() -> None:
 @json_option
 def listed(database: str, as_json: bool) -> None:
     """Show every device, those that have left too."""
-    found = run(_read(database, listing.devices))
+    found = run(read_from(database, listing.devices))
     if as_json:
         print_json(found)
         return
@@ -73,7 +71,7 @@ def import_assets(path: Path, dry_run: bool, database: str, as_json: bool) -> No
 
     async def work(tx: Transaction, source: Import, zone: str) -> Changes:
         if dry_run:
-            return (await register.plan_assets(tx, assets, table.columns))[0]
+            return await register.plan_assets(tx, assets, table.columns)
         return await register.import_assets(tx, source, assets, table.columns, lambda day: day_of(day, zone).starts_at)
 
     done = run(import_into(database, "assets", table, work, dry=dry_run))
@@ -86,7 +84,7 @@ def import_assets(path: Path, dry_run: bool, database: str, as_json: bool) -> No
 @json_option
 def show(device_id: str, database: str, as_json: bool) -> None:
     """Show what is known of a device: itself, its last answers, and its verdicts of the last judged day."""
-    found = run(_read(database, partial(listing.device, device_id=device_id)))
+    found = run(read_from(database, partial(listing.device, device_id=device_id)))
     if as_json:
         print_json(found)
         return
@@ -116,7 +114,7 @@ def tagged(device_id: str, changes: tuple[str, ...], database: str, as_json: boo
     if odd is not None:
         raise click.UsageError(f"{odd!r} is neither +TAG nor -TAG, of letters, digits, and _ . : - within")
     add, remove = ({change[1:] for change in changes if change[0] == sign} for sign in "+-")
-    tags = run(_write(database, lambda tx: devices.tag(tx, device_id, add, remove, time.time())))
+    tags = run(write_to(database, lambda tx: devices.tag(tx, device_id, add, remove, time.time())))
     print_json({"device_id": device_id, "tags": tags}) if as_json else click.echo(", ".join(tags) or "no tags")
 
 
@@ -129,7 +127,7 @@ def retire(device_id: str, database: str, as_json: bool) -> None:
 
     All that is stored of it stays, as long as such things are kept. If it enrols again, it comes back.
     """
-    since = run(_write(database, lambda tx: erasing.retire(tx, device_id, time.time())))
+    since = run(write_to(database, lambda tx: erasing.retire(tx, device_id, time.time())))
     print_json({"device_id": device_id, "retired_at": since}) if as_json else click.echo(f"retired since {since}")
 
 
@@ -153,7 +151,7 @@ def erase(device_id: str, reason: str, erased_by: str | None, yes: bool, databas
     time; VACUUM FULL does it at once.
     """
     if not yes:
-        name = run(_read(database, partial(listing.device, device_id=device_id)))["device"]["hostname"]
+        name = run(read_from(database, partial(listing.device, device_id=device_id)))["device"]["hostname"]
         click.confirm(f"Erase all that is stored of {name} ({device_id})? This cannot be undone", abort=True, err=True)
     done = run(_erase(database, device_id, erased_by or getpass.getuser(), reason))
     if as_json:
@@ -177,15 +175,3 @@ async def _erase(url: str, device_id: str, erased_by: str, reason: str) -> dict[
         scrubbed = await driver.scrub()
         found = await driver.read(partial(listing.device, device_id=device_id))
         return {**found["erasure"], "scrubbed": scrubbed}
-
-
-async def _read(url: str, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        return await database.driver.read(work)
-
-
-async def _write(url: str, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        return await database.driver.write(work)

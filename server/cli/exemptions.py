@@ -8,13 +8,12 @@ from datetime import date, datetime
 
 import click
 
-from server.app import opened_database
 from server.cli.options import database_option, json_option, print_json, run
+from server.cli.transactions import write_to
 from server.evaluate.days import today
 from server.evaluate.judge import fleet_zone
 from server.normalize.times import iso
 from server.store.driver import StoreError, Transaction
-from server.store.migrate import require_current
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -65,6 +64,4 @@ async def _grant(url: str, device_id: str, control: str, until: date, why: tuple
         await tx.seq()
         return {"exemption_id": exemption_id, "first_day": first.isoformat(), "last_day": until.isoformat()}
 
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        return await database.driver.write(work)
+    return await write_to(url, work)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import click
 
-from server.app import opened_database
 from server.cli.options import database_option, json_option, print_json, run
+from server.cli.transactions import read_from, write_to
 from server.evaluate.days import day_of
 from server.evaluate.judge import fleet_zone
 from server.store.driver import Transaction
 from server.store.holds import LOOK_BACK_DAYS, add_hold, end_hold, list_holds
-from server.store.migrate import require_current
-
-Result = TypeVar("Result")
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -48,7 +43,7 @@ def add(first: datetime, last: datetime, reason: str, database: str, as_json: bo
         instants = day_of(begin - timedelta(days=LOOK_BACK_DAYS), zone).starts_at, day_of(end, zone).ends_at
         return await add_hold(tx, (begin.isoformat(), end.isoformat()), instants, reason, time.time())
 
-    hold_id = run(_do(database, work))
+    hold_id = run(write_to(database, work))
     print_json({"hold_id": hold_id}) if as_json else click.echo(hold_id)
 
 
@@ -57,7 +52,7 @@ def add(first: datetime, last: datetime, reason: str, database: str, as_json: bo
 @json_option
 def listing(database: str, as_json: bool) -> None:
     """Show every hold, those that have ended too."""
-    found = run(_do(database, list_holds))
+    found = run(read_from(database, list_holds))
     if as_json:
         print_json([asdict(entry) for entry in found])
         return
@@ -71,10 +66,4 @@ def listing(database: str, as_json: bool) -> None:
 @database_option
 def end(hold_id: str, database: str) -> None:
     """End a hold; what it kept goes when it is too old."""
-    run(_do(database, lambda tx: end_hold(tx, hold_id, time.time())))
-
-
-async def _do(url: str, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        return await database.driver.write(work)
+    run(write_to(database, lambda tx: end_hold(tx, hold_id, time.time())))

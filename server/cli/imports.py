@@ -10,15 +10,14 @@ from typing import Any, TypeVar
 
 import click
 
-from server.app import opened_database
 from server.catalog.problems import CatalogError
 from server.catalog.table_files import TableFile
 from server.cli.options import PROBLEMS, fail, print_json
+from server.cli.transactions import read_from, write_to
 from server.evaluate.days import today
 from server.evaluate.judge import fleet_zone
 from server.store.driver import Transaction
 from server.store.imports import Changes, Import
-from server.store.migrate import require_current
 
 Result = TypeVar("Result")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -65,9 +64,7 @@ async def import_into(
         )
         return await work(tx, source, zone)
 
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        return await (database.driver.read(imported) if dry else database.driver.write(imported))
+    return await (read_from if dry else write_to)(url, imported)
 
 
 def print_import(changes: Changes, table: TableFile, *, dry: bool, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from server.catalog.canary import Selector
 from server.catalog.compare import ADDED, CHANGED, REMOVED, Change, counted
 from server.catalog.content import read_content
 from server.cli.options import canary_option, database_option, json_option, print_json, run
+from server.evaluate.check import checked
 from server.evaluate.planning import OnPlatform, Plan, make_plan
 from server.store.migrate import require_current
 
@@ -50,8 +51,8 @@ async def _plan(url: str, folder: Path, selector: Selector | None) -> Plan:
     content = await asyncio.to_thread(read_content, folder)
     async with opened_database(url) as database:
         await require_current(database.driver)
-        before = await packs_for(database.driver, None)
-        return await make_plan(database.driver, content, before, selector)
+        after = await checked(content)
+        return await make_plan(database.driver, content, after, await packs_for(database.driver, None), selector)
 
 
 def plan_lines(plan: Plan, folder: Path) -> Iterator[str]:

@@ -86,11 +86,11 @@ def _cohort(title: str, cohort: Cohort, *, whole: bool) -> Iterator[str]:
     note = f": {one.note}" if one.note else ""
     number = f"application {one.number} ({one.hash[:HASH_CHARS]})"
     yield f"{title}: {number} since {one.applied_at} by {one.applied_by}{promoted}{note}"
-    rows = [("platform", "devices", "proven", "older", "waiting", "unknown", "silent")]
+    rows: list[tuple[str, ...]] = [("platform", "devices", "proven", "older", "waiting", "unknown", "silent")]
     for on in cohort.platforms:
         longest = f" (up to {span(on.silent_seconds)})" if on.silent else ""
         counts = (on.devices, on.proven, on.older, on.waiting, on.unknown)
-        rows.append((on.platform, *map(str, counts), f"{on.silent}{longest}"))  # type: ignore[arg-type]
+        rows.append((on.platform, *map(str, counts), f"{on.silent}{longest}"))
     yield from aligned(rows) if cohort.platforms else ("  no devices",)
     yield f"  Query errors: {cohort.errors}, and {cohort.errors_before} before it was applied"
     worst = sorted((one for one in cohort.queries if one.failing), key=lambda one: (-one.failing, one.query))

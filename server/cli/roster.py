@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import click
 from rich.table import Table
@@ -17,14 +15,13 @@ from server.catalog.people import read_people
 from server.cli.imports import dry_run_option, file_argument, import_file, import_into, print_import
 from server.cli.options import database_option, json_option, print_json, run
 from server.cli.tables import print_table
+from server.cli.transactions import read_from
 from server.evaluate.days import today
 from server.evaluate.judge import fleet_zone
 from server.store import people as store
 from server.store.driver import Transaction
 from server.store.imports import Changes, Import
 from server.store.migrate import require_current
-
-Result = TypeVar("Result")
 
 _SHOWN = ("person", "name", "email", "start", "last_day", "access_disabled_at", "missing_since", "state")
 
@@ -70,7 +67,7 @@ def listed(database: str, as_json: bool) -> None:
     async def work(tx: Transaction) -> list[dict[str, object]]:
         return await store.list_people(tx, today(time.time(), await fleet_zone(tx)).isoformat())
 
-    found = run(_read(database, work))
+    found = run(read_from(database, work))
     if as_json:
         print_json(found)
         return
@@ -86,7 +83,7 @@ def listed(database: str, as_json: bool) -> None:
 @json_option
 def show(person: str, database: str, as_json: bool) -> None:
     """Show what is known of a person, and what each import changed of it."""
-    found = run(_read(database, partial(store.show_person, person=person)))
+    found = run(read_from(database, partial(store.show_person, person=person)))
     if as_json:
         print_json(found)
         return
@@ -124,9 +121,3 @@ async def _erase(url: str, person: str, by: str, reason: str) -> str:
         stone = await database.driver.write(lambda tx: store.erase_person(tx, person, by, reason, time.time()))
         await database.driver.scrub()
         return stone
-
-
-async def _read(url: str, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        return await database.driver.read(work)

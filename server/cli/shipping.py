@@ -13,18 +13,20 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
-from server import applying
 from server.app import opened_database, packs_for, shipped_packs
+from server.applying import settle
 from server.catalog.canary import Selector
 from server.catalog.content import read_content
 from server.cli.options import canary_option, database_option, json_option, print_json, run
 from server.cli.packs_plan import HASH_CHARS, summary
 from server.cli.tables import print_table
+from server.cli.transactions import read_from
+from server.evaluate.check import checked
 from server.evaluate.planning import make_plan
 from server.store import applications, shipping
 from server.store.applications import Application
 from server.store.migrate import require_current
-from server.store.shipping import Applied, Request, roll_back
+from server.store.shipping import Applied, Request, put_into_force, roll_back
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -47,22 +49,24 @@ def apply(folder: Path, selector: Selector | None, note: str, by: str | None, da
     needed afterwards: its files are kept in the database.
     """
     request = Request(by=by or getpass.getuser(), note=note, selector=selector)
-    _say(run(_apply(database, folder, request, quiet=as_json)), as_json)
+    _say(run(apply_folder(database, folder, request, quiet=as_json)), as_json)
 
 
-async def _apply(url: str, folder: Path, request: Request, *, quiet: bool) -> Applied:
+async def apply_folder(url: str, folder: Path, request: Request, *, quiet: bool) -> Applied:
+    """Apply the packs in a folder, and say what changes unless ``quiet``. Raises ``CatalogError``; see ``apply``."""
     content = await asyncio.to_thread(read_content, folder)
     async with opened_database(url) as database:
         driver = database.driver
         await require_current(driver)
+        catalog = await checked(content)
         if request.selector and (await driver.read(applications.in_force))[0] is None:
             # What devices have been served so far is what the canary is held against.
-            await applying.settle(driver, None, shipped_packs(), request.by, time.time())
+            await settle(driver, None, shipped_packs(), request.by, time.time())
         base, _ = await driver.read(applications.in_force)
         if not quiet and base and base.hash != content.hash:
-            planned = await make_plan(driver, content, await packs_for(driver, None), request.selector)
+            planned = await make_plan(driver, content, catalog, await packs_for(driver, None), request.selector)
             click.echo(f"Changes against application {base.number}: {summary(planned)}.")
-        return (await applying.apply(driver, content, request, time.time()))[0]
+        return await put_into_force(driver, content, catalog, request, time.time())
 
 
 @click.command()
@@ -110,7 +114,7 @@ async def _roll_back(url: str, number: int | None, request: Request) -> Applied:
 @json_option
 def history(database: str, as_json: bool) -> None:
     """Show every application of packs, the newest first."""
-    found = run(_read_all(database))
+    found = run(read_from(database, applications.applications))
     if as_json:
         print_json([asdict(one) for one in found])
         return
@@ -145,9 +149,3 @@ def _say(applied: Applied, as_json: bool) -> None:
     else:
         restored = f"; it restores {one.restores}" if one.restores else ""
         click.echo(f"In force: {what}{restored}.")
-
-
-async def _read_all(url: str) -> list[Application]:
-    async with opened_database(url) as database:
-        await require_current(database.driver)
-        return await database.driver.read(applications.applications)

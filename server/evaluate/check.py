@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Set
 
 from server.catalog.budget import check_budget
-from server.catalog.catalog import Catalog, LoadedControl
+from server.catalog.catalog import Catalog, LoadedControl, load_catalog
 from server.catalog.check import check_queries
 from server.catalog.config import check_configs
+from server.catalog.content import Content
 from server.catalog.controls import PlatformRule
-from server.catalog.problems import Problem
+from server.catalog.problems import CatalogError, Problem
 from server.catalog.queries import Query
 from server.catalog.yaml_files import place_of
 from server.evaluate.case_check import check_cases
@@ -24,6 +26,16 @@ async def check_catalog(catalog: Catalog) -> list[Problem]:
     """Everything that is checked of packs before any device sees them."""
     of_queries, of_controls = check_queries(catalog), await check_controls(catalog)
     return [*of_queries, *of_controls, *check_cases(catalog), *check_budget(catalog), *check_configs(catalog)]
+
+
+async def checked(content: Content) -> Catalog:
+    """The catalog of these packs. Raises ``CatalogError`` with every problem where there is one."""
+    with content.unpacked() as root:
+        catalog = await asyncio.to_thread(load_catalog, root)
+        problems = await check_catalog(catalog)
+    if problems:
+        raise CatalogError(problems)
+    return catalog
 
 
 async def check_controls(catalog: Catalog) -> list[Problem]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,13 +9,12 @@ from functools import partial
 from server.catalog.asked import asked
 from server.catalog.budget import seconds_a_day
 from server.catalog.canary import Selector
-from server.catalog.catalog import Catalog, load_catalog
+from server.catalog.catalog import Catalog
 from server.catalog.compare import Change, compare
 from server.catalog.config import Configs, config_body
 from server.catalog.content import Content
 from server.catalog.problems import CatalogError
 from server.catalog.schema import PLATFORMS
-from server.evaluate.check import check_catalog
 from server.store import applications
 from server.store.applications import Application
 from server.store.driver import Driver, Transaction
@@ -80,13 +78,13 @@ class Plan:
         return sum(one.changed for one in self.platforms)
 
 
-async def make_plan(driver: Driver, content: Content, before: InForce, selector: Selector | None) -> Plan:
-    """Compare packs with those in force. Raises ``CatalogError`` for what could not be applied."""
-    with content.unpacked() as root:
-        after = await asyncio.to_thread(load_catalog, root)
-        problems = await check_catalog(after)
-    if problems:
-        raise CatalogError(problems)
+async def make_plan(
+    driver: Driver, content: Content, after: Catalog, before: InForce, selector: Selector | None
+) -> Plan:
+    """Compare packs, of which ``after`` is the checked catalog, with those in force.
+
+    Raises ``CatalogError`` for what could not be applied.
+    """
     catalogs = [before.base.catalog, after] if selector else [after]
     problems = await driver.read(partial(impossible, catalogs=catalogs))
     if problems:

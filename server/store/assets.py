@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from server.catalog.assets import IN_USE, Asset
 from server.normalize.devices import usable_serial
 from server.normalize.times import iso
+from server.store.applications import join_canary
 from server.store.days import reopen_from
 from server.store.devices import add_expected, keys_changed, tags_changed
 from server.store.driver import Transaction
@@ -18,6 +19,7 @@ from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import,
 ALWAYS = "9999-12-31"
 _COLUMNS = ("hostname", "platform", "model", "owner", "status", "tags", "in_scope_from")
 _TOLD = frozenset({"status", "since", "in_scope_from"})
+_END = "UPDATE muster_asset_history SET to_day = ? WHERE serial = ? AND to_day > ?"
 
 
 class _Device(NamedTuple):
@@ -28,14 +30,18 @@ class _Device(NamedTuple):
     in_scope_from: str
 
 
-async def plan_assets(tx: Transaction, assets: Sequence[Asset], columns: frozenset[str]) -> tuple[Changes, list[Asset]]:
-    """What a file of assets changes, and the entries that do; nothing is written.
+async def plan_assets(tx: Transaction, assets: Sequence[Asset], columns: frozenset[str]) -> Changes:
+    """What a file of assets changes; nothing is written. What a file has no column for stays as it was."""
+    return _compared(await _known(tx), assets, columns)[0]
 
-    What a file has no column for stays as it was.
-    """
-    known, changes, written = await _known(tx), Changes(len(assets)), []
+
+def _compared(
+    known: Mapping[str, Mapping[str, Any]], assets: Sequence[Asset], columns: frozenset[str]
+) -> tuple[Changes, list[Asset]]:
+    """What a file of assets changes of what is known, and the entries that do."""
+    changes, written = Changes(len(assets)), []
     for asset in assets:
-        old = known.pop(asset.serial, None)
+        old = known.get(asset.serial)
         if old is None:
             written.append(asset)
             changes.note(asset.serial, ADDED)
@@ -52,8 +58,9 @@ async def plan_assets(tx: Transaction, assets: Sequence[Asset], columns: frozens
         changes.count_from(asset.since, old["since"] if asset.since else None)
         if old["in_scope_from"] != asset.in_scope_from:
             changes.count_from(asset.in_scope_from, old["in_scope_from"])
+    named = {asset.serial for asset in assets}
     for serial, old in known.items():
-        if old["missing_since"] is None:
+        if serial not in named and old["missing_since"] is None:
             changes.note(serial, MISSING)
     return changes, written
 
@@ -71,7 +78,7 @@ async def import_assets(
     register's use is retired. What a file does not name any more stays in scope, and is marked.
     """
     known = await _known(tx)
-    changes, written = await plan_assets(tx, assets, columns)
+    changes, written = _compared(known, assets, columns)
     if not await record(tx, source, changes):
         return changes
     at = iso(source.now)
@@ -85,10 +92,7 @@ async def import_assets(
     await _keep_history(tx, written, known, source.today)
     gone = [serial for serial, (change, _) in changes.of.items() if change == MISSING]
     await tx.many("UPDATE muster_assets SET missing_since = ? WHERE serial = ?", [(at, serial) for serial in gone])
-    await tx.many(
-        "UPDATE muster_asset_history SET to_day = ? WHERE serial = ? AND to_day > ?",
-        [(source.today, serial, source.today) for serial in gone],
-    )
+    await tx.many(_END, [(source.today, serial, source.today) for serial in gone])
     await _bring_devices(tx, written, known, source, start_of)
     if changes.since and changes.since < source.today:
         await reopen_from(tx, changes.since, source.today)
@@ -134,12 +138,10 @@ async def _keep_history(
         if same and asset.since in (None, old and old["since"]):
             continue
         begun.append((asset.since or (today if old else ""), asset))
-    for sql in (
-        "DELETE FROM muster_asset_history WHERE serial = ? AND from_day >= ?",
-        "UPDATE muster_asset_history SET to_day = CAST(? AS TEXT) WHERE serial = ? AND to_day > ?",
-    ):
-        values = [(a.serial, day) if sql.startswith("DELETE") else (day, a.serial, day) for day, a in begun]
-        await tx.many(sql, values)
+    await tx.many(
+        "DELETE FROM muster_asset_history WHERE serial = ? AND from_day >= ?", [(a.serial, day) for day, a in begun]
+    )
+    await tx.many(_END, [(day, asset.serial, day) for day, asset in begun])
     await tx.insert(
         "muster_asset_history",
         ("serial", "from_day", "to_day", "status", "owner", "owner_key"),
@@ -186,6 +188,7 @@ async def _bring_devices(
     await tx.many(update.format("retired_at = NULL"), back)
     if left:
         await keys_changed(tx)
+    await join_canary(tx, [number for (number,) in back], at)
     await _tag(tx, written, known, devices, source.now)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 from server.catalog.canary import Selector
@@ -24,6 +24,8 @@ class Part:
     catalog: Catalog
     number: int = 0
     hash: str = ""
+    earlier: dict[str, Configs | None] = field(default_factory=dict, repr=False)
+    """The configs of packs that were in force before, by hash, once somebody asked; None where they cannot be read."""
 
     @cached_property
     def configs(self) -> Configs:

@@ -30,6 +30,7 @@ class Reloader:
         self._key_of = key_of
         self._server = server
         self._not_before = 0.0
+        self._problem: str | None = None
 
     async def begin(self) -> None:
         """Write down what this server began with."""
@@ -41,10 +42,11 @@ class Reloader:
             return
         try:
             version = await self._store.read(applications.version)
-            if version == self._store.in_force.version:
-                return
-            await self._load()
-        except (CatalogError, StoreError) as error:
+            if version != self._store.in_force.version:
+                await self._load()
+            elif self._problem is not None:
+                await self._note(None)
+        except (CatalogError, StoreError, OSError) as error:  # OSError: no room for the files of the packs
             self._not_before = time.monotonic() + AGAIN_SECONDS
             log.error("the packs now in force cannot be loaded, those before are kept: %s", error)
             await self._note(str(error))
@@ -53,7 +55,7 @@ class Reloader:
         before = self._store.in_force
         found = await load_in_force(self._store.driver, before)
         if found is None or found is before:
-            return
+            return  # devices have come, or what could not be loaded is in force no more
         await self._store.adopt(found, await self._key_of(found))
         await self._note(None)
         canary = f", the canary's are of application {found.canary.number}" if found.canary else ""
@@ -61,7 +63,8 @@ class Reloader:
 
     async def seen(self) -> None:
         """Write down that this server runs."""
-        await self._store.write(lambda tx: served.note_seen(tx, self._server, self._store.clock()))
+        if not await self._store.write(lambda tx: served.note_seen(tx, self._server, self._store.clock())):
+            await self._note(self._problem)
 
     async def end(self) -> None:
         """Write down that this server has ended."""
@@ -72,6 +75,7 @@ class Reloader:
 
     async def _note(self, problem: str | None) -> None:
         store = self._store
+        self._problem = problem
         try:
             await store.write(lambda tx: served.note_loaded(tx, self._server, store.in_force, problem, store.clock()))
         except StoreError as error:

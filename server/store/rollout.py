@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median_low
@@ -145,7 +145,7 @@ async def _cohort(
 ) -> Cohort:  # fmt: skip
     application = known[part.number]
     odd = [one for one in devices if seen.hashes.get(one.device_no) not in (None, part.configs.of(one).hash)]
-    earlier = [base.configs] if base else await _earlier(driver, application, known.values()) if odd else []
+    earlier = [base.configs] if base else await _earlier(driver, part, known.values()) if odd else []
     since = application.promoted_at or application.applied_at
     nos = [one.device_no for one in devices]
     before = await driver.read(partial(failures, device_nos=nos, before=since))
@@ -165,18 +165,21 @@ def _is_asked(failure: Failure, asked: Mapping[int, Mapping[str, Asked]]) -> boo
     return found is not None and found.version == failure.version
 
 
-async def _earlier(driver: Driver, application: Application, every: Iterable[Application]) -> list[Configs]:
-    """The configs of what was in force before an application, and of the newest canary that was stopped."""
+async def _earlier(driver: Driver, part: Part, every: Collection[Application]) -> list[Configs]:
+    """The configs of what was in force before an application, and of the newest canary that was stopped.
+
+    They are kept: reading packs takes seconds, and the API may be asked all the time.
+    """
+    replaced = {one.replaces for one in every if one.number == part.number}
     stopped = next((one for one in every if one.state == STOPPED), None)
-    hashes = [one.hash for one in every if one.number == application.replaces or one is stopped]
-    found = []
-    for digest in dict.fromkeys(hashes):
+    hashes = {one.hash for one in every if one.number in replaced or one is stopped}
+    for digest in hashes - part.earlier.keys():
         content = await driver.read(partial(applications.content, digest=digest))
         try:
-            found.append(Configs(await asyncio.to_thread(content.load)))
+            part.earlier[digest] = Configs(await asyncio.to_thread(content.load))
         except CatalogError:
-            continue  # of another version of Muster: its devices count as unknown
-    return found
+            part.earlier[digest] = None  # of another version of Muster: its devices count as unknown
+    return [configs for digest in hashes if (configs := part.earlier[digest])]
 
 
 def _platforms(

@@ -32,14 +32,16 @@ async def note_loaded(tx: Transaction, server: str, in_force: InForce, problem: 
     await tx.run(
         "INSERT INTO muster_servers (server, number, canary, loaded_at, seen_at, problem) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (server) DO UPDATE SET number = excluded.number, canary = excluded.canary,"
-        " loaded_at = excluded.loaded_at, seen_at = excluded.seen_at, problem = excluded.problem",
+        " loaded_at = CASE WHEN muster_servers.number = excluded.number"
+        " AND COALESCE(muster_servers.canary, 0) = COALESCE(excluded.canary, 0) THEN muster_servers.loaded_at"
+        " ELSE excluded.loaded_at END, seen_at = excluded.seen_at, problem = excluded.problem",
         (server, in_force.base.number, canary, iso(now), iso(now), problem),
     )
 
 
-async def note_seen(tx: Transaction, server: str, now: float) -> None:
-    """Note that a server runs."""
-    await tx.run("UPDATE muster_servers SET seen_at = ? WHERE server = ?", (iso(now), server))
+async def note_seen(tx: Transaction, server: str, now: float) -> bool:
+    """Note that a server runs; False if it was forgotten, since it was not heard of for so long."""
+    return bool(await tx.run("UPDATE muster_servers SET seen_at = ? WHERE server = ?", (iso(now), server)))
 
 
 async def note_gone(tx: Transaction, server: str) -> None:
@@ -58,11 +60,16 @@ async def servers(tx: Transaction, now: float) -> list[ServerState]:
 
 
 async def note_served(tx: Transaction, served: Mapping[int, tuple[int, str]], now: float) -> None:
-    """Write down the configs (application and hash) that devices were served; those they had before cost nothing."""
+    """Write down the configs (application and hash) that devices were served; those they had before cost nothing.
+
+    Of a device that was erased meanwhile nothing is written.
+    """
     await tx.many(
-        "INSERT INTO muster_served (device_no, number, config_hash, since) VALUES (?, ?, ?, ?)"
+        "INSERT INTO muster_served (device_no, number, config_hash, since)"
+        " SELECT device_no, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT) FROM muster_devices"
+        " WHERE device_no = ? AND erased_at IS NULL"
         " ON CONFLICT (device_no) DO UPDATE SET number = excluded.number, config_hash = excluded.config_hash,"
         " since = excluded.since"
         " WHERE muster_served.number <> excluded.number OR muster_served.config_hash <> excluded.config_hash",
-        [(device_no, number, digest, iso(now)) for device_no, (number, digest) in sorted(served.items())],
+        [(number, digest, iso(now), device_no) for device_no, (number, digest) in sorted(served.items())],
     )

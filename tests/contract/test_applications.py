@@ -14,6 +14,7 @@ from server.catalog.canary import SelectorError, parse_selector
 from server.catalog.catalog import load_catalog
 from server.catalog.content import Content, content_of, read_content
 from server.catalog.problems import CatalogError
+from server.cli.shipping import apply_folder
 from server.normalize.times import iso
 from server.store import applications, devices
 from server.store.applications import APPLY, Application
@@ -55,6 +56,16 @@ async def in_force(driver: Driver) -> InForce:
     found = await load_in_force(driver)
     assert found is not None
     return found
+
+
+async def test_a_canary_with_problems_leaves_a_new_database_as_it_was(tmp_path: Path) -> None:
+    folder = packs.write(packs.content({packs.PACK: "title: All\nnew_key: 1\n"}), tmp_path / "folder")
+    url = await url_in(tmp_path)
+    async with opened_database(url, create=True) as database:
+        await migrate(database.driver, NOW)
+        with pytest.raises(CatalogError, match="new_key"):
+            await apply_folder(url, folder, Request(by="ada", selector=parse_selector("5%")), quiet=True)
+        assert await history(database.driver) == []
 
 
 async def test_an_application_says_who_when_why_and_what_it_replaced(tmp_path: Path) -> None:

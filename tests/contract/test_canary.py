@@ -11,6 +11,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from server.api.keys import Presence
 from server.app import opened_database
 from server.applying import apply
 from server.catalog.canary import parse_selector
@@ -27,6 +30,9 @@ from server.store.reload import Reloader
 from server.store.shipping import Request, roll_back
 from server.store.store import Store
 from server.wire.log import parse_log
+from server.worker import Worker
+from tests.contract.test_erasure import enrolled
+from tests.contract.test_roster import asset, register
 from tests.support import packs
 from tests.support.server import snapshot_line
 from tests.support.stores import SINCE_1970, add_device, rows, url_in
@@ -252,17 +258,79 @@ async def test_another_server_goes_over_too_and_what_cannot_be_loaded_changes_no
         assert problem is not None and "all.yaml" in problem
 
 
-async def made_by_a_later_version(tx: Any, now: float) -> None:
+async def made_by_a_later_version(tx: Any, now: float, canary: str | None = None) -> None:
     base, _ = await applications.in_force(tx)
     assert base is not None
     later = packs.content({packs.PACK: "title: All\nnew_key: 1\n"})
-    await applications.record(
-        tx,
-        applications.Application(
-            number=0, hash=later.hash, origin="apply", applied_by="eve", applied_at=iso(now), note="", state="applied"
-        ),
-        later,
-    )
+    state = "canary" if canary else "applied"
+    made = applications.Application(
+        number=0, hash=later.hash, origin="apply", applied_by="eve", applied_at=iso(now), note="", state=state,
+        canary=canary,
+    )  # fmt: skip
+    await applications.record(tx, made, later)
+
+
+async def test_a_server_that_could_not_load_a_canary_says_so_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.store.reload.AGAIN_SECONDS", 0.0)
+    async with fleet(tmp_path) as f:
+        await f.reloader.begin()
+        began = iso(f.now)
+        f.now += 60
+        await f.driver.write(lambda tx: made_by_a_later_version(tx, f.now, "tag=eng"))
+        await f.reloader.look()
+        (one,) = await f.driver.read(lambda tx: served.servers(tx, f.now))
+        assert "new_key" in (one.problem or "") and (one.number, one.canary, one.loaded_at) == (1, None, began)
+        await roll_back(f.driver, None, Request(by="bob"), f.now)
+        for _ in range(2):
+            await f.reloader.look()
+        (one,) = await f.driver.read(lambda tx: served.servers(tx, f.now))
+        assert (one.problem, one.number, one.canary, one.loaded_at) == (None, 1, None, began)
+
+
+async def test_a_server_that_was_not_heard_of_for_long_is_listed_again(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        await f.reloader.begin()
+        f.now += served.GONE_SECONDS + 60
+        await Reloader(f.store, no_key, "there").begin()
+        assert [one.server for one in await f.driver.read(lambda tx: served.servers(tx, f.now))] == ["there"]
+        await f.reloader.seen()
+        assert [one.server for one in await f.driver.read(lambda tx: served.servers(tx, f.now))] == ["here", "there"]
+
+
+async def test_of_an_erased_device_it_is_not_written_down_what_it_was_served(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        config = {device.device_no: (1, "h") for device in (f.chosen, f.other)}
+        await f.driver.write(lambda tx: tx.run(
+            "UPDATE muster_devices SET erased_at = ? WHERE device_no = ?", (iso(f.now), f.other.device_no)
+        ))  # fmt: skip
+        await f.driver.write(lambda tx: served.note_served(tx, config, f.now))
+        assert await rows(f.store, "SELECT device_no FROM muster_served") == [(f.chosen.device_no,)]
+
+
+async def test_a_device_that_two_servers_serve_is_written_down_with_the_config_it_had_last(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        workers = []
+        for _ in range(2):
+            store = Store(f.driver, f.store.in_force, clock=lambda: f.now)
+            workers.append((store, presence := Presence(), Worker(store, presence, key_of=no_key)))
+
+        async def serve(at: int) -> None:
+            store, presence, worker = workers[at]
+            await worker.look_at_packs()
+            number, config = store.in_force.config_of(f.chosen)
+            presence.serve(f.chosen.device_no, number, config.hash)
+            await worker.write_presence()
+
+        await serve(0)
+        await f.apply(CANARY, "tag=eng")
+        await serve(1)
+        assert await rows(f.store, "SELECT number FROM muster_served") == [(2,)]
+        await workers[0][2].look_at_packs()
+        await roll_back(f.driver, None, Request(by="bob"), f.now)
+        await serve(0)
+        assert await rows(f.store, "SELECT number FROM muster_served") == [(1,)]
 
 
 async def test_a_device_that_joins_is_noticed_without_loading_anything(tmp_path: Path) -> None:
@@ -274,6 +342,20 @@ async def test_a_device_that_joins_is_noticed_without_loading_anything(tmp_path:
         await f.reloader.look()
         assert "shell" in f.queries(f.other)[0]
         assert (f.store.in_force, f.store._ingest) == (before, ingest)
+
+
+async def test_a_device_that_the_register_brings_back_joins(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        device, _ = await enrolled(f.store, "laptop")
+        await register(f.store, asset("SN-laptop", tags="eng", status="returned"))
+        await f.apply(CANARY, "tag=eng")
+        assert await members(f.store) == {f.chosen.device_no}
+        await register(f.store, asset("SN-laptop", tags="eng"))
+        assert await members(f.store) == {f.chosen.device_no, device.device_no}
+
+
+async def members(store: Store) -> frozenset[int]:
+    return await store.read(lambda tx: applications.members(tx, 2))
 
 
 async def test_a_columns_type_changes_while_answers_come(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from server.catalog.canary import parse_selector
 from server.catalog.content import Content
 from server.catalog.problems import CatalogError
 from server.cli.packs_plan import plan_lines
+from server.evaluate.check import checked
 from server.evaluate.planning import Plan, Starts, make_plan
 from server.store import applications
 from server.store.driver import Driver
@@ -39,7 +40,9 @@ class Fleet:
     async def plan(self, content: Content, canary: str = "") -> Plan:
         before = await load_in_force(self.driver)
         assert before is not None
-        return await make_plan(self.driver, content, before, parse_selector(canary) if canary else None)
+        return await make_plan(
+            self.driver, content, await checked(content), before, parse_selector(canary) if canary else None
+        )
 
 
 @asynccontextmanager

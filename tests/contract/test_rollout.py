@@ -151,6 +151,7 @@ async def test_devices_are_proven_by_the_hash_of_their_config(tmp_path: Path) ->
         found = await rollout(f.driver, f.store.in_force, f.now)
         (linux,) = found.base.platforms
         assert (linux.proven, linux.older, linux.unknown) == (1, 2, 0)
+        assert list(f.store.in_force.base.earlier) == [BASE.hash], "packs of before are read once"
         assert (linux.silent, linux.silent_seconds) == (2, 3 * HOUR)
         text = list(status_lines(found, f.now, whole=False))
         assert text[0].startswith("In force: application 2 (")
