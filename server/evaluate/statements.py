@@ -27,7 +27,7 @@ def counts_at_end(table: QueryTable, rule: Rule) -> str:
     Parameters: the day's end, twice. Gives device_no, total, holding, breaking, undecided, outside.
     """
     return (
-        f"{_with(*rule.lists)}SELECT r.device_no, COUNT(*), {_sums(rule)} FROM {table.rows_name} r"
+        f"{_with(*rule.lists)}SELECT r.device_no, COUNT(*), {_sums(rule)} FROM {table.rows_name} r{rule.joins}"
         " WHERE r.muster_superseded_seq IS NULL AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?)"
         " GROUP BY r.device_no"
     )
@@ -90,7 +90,7 @@ def counts_within(table: QueryTable, rule: Rule) -> str:
         f"{_with(*rule.lists, said, several)}SELECT s.device_no, COUNT(r.device_no), {_sums(rule)} FROM several m"
         " JOIN said s ON s.device_no = m.device_no AND s.news = 1 AND s.status = 'ok' AND s.version = ?"
         f" LEFT JOIN {table.rows_name} r ON r.device_no = s.device_no AND r.muster_superseded_seq IS NULL"
-        " AND r.valid_from <= s.at AND (r.valid_to IS NULL OR r.valid_to > s.at)"
+        f" AND r.valid_from <= s.at AND (r.valid_to IS NULL OR r.valid_to > s.at){rule.joins}"
         " GROUP BY s.device_no, s.at"
     )
 
@@ -99,8 +99,7 @@ def evidence(table: QueryTable, rule: Rule, status: str) -> str:
     """The rows of one device that decide its status, as of the end of a day.
 
     A pass has no deciding rows where it rests on the absence of bad ones; where the control does not apply, all the
-    rows say so. Parameters: device_no, the day's end,
-    twice. Gives the query's columns.
+    rows say so. Parameters: device_no, the day's end, twice. Gives the query's columns.
     """
     if status == FAIL:
         decided = f"NOT {rule.undecided} AND "
@@ -115,7 +114,7 @@ def evidence(table: QueryTable, rule: Rule, status: str) -> str:
         deciding = f"NOT {rule.undecided} AND {rule.holds}" if rule.quantifier != "none" else "1 = 0"
     columns = ", ".join(f'r."{column.sql_name}"' for column in table.columns)
     return (
-        f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r WHERE r.device_no = ?"
+        f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r{rule.joins} WHERE r.device_no = ?"
         " AND r.muster_superseded_seq IS NULL"
         f" AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?) AND {deciding}"
         " ORDER BY r.muster_digest, r.muster_ordinal"

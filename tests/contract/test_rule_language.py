@@ -178,6 +178,6 @@ async def _tried(tx: Transaction, text: str, row: dict[str, Any]) -> bool | None
     sql, negated = (
         f"SUM(CASE WHEN ({part}) IS TRUE THEN 1 ELSE 0 END)" for part in (predicate.sql, f"NOT {predicate.sql}")
     )
-    found = await tx.row(f"{head}SELECT {sql}, {negated} FROM muster_tried r")
+    found = await tx.row(f"{head}SELECT {sql}, {negated} FROM muster_tried r{''.join(predicate.joins.values())}")
     assert found is not None
     return True if found[0] else False if found[1] else None

@@ -34,7 +34,7 @@ def compiled(text: str) -> Predicate:
     return compile_predicate(text, COLUMNS, LISTS, DAY)
 
 
-def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = (), joins: str = "") -> list[tuple[Any, ...]]:
     """What a SELECT from ``r`` gives over rows of ``n, d, t, some_column, _misfit``."""
     database = sqlite3.connect(":memory:")
     try:
@@ -47,7 +47,7 @@ def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = ()) -> 
         database.execute("CREATE TABLE r (n BIGINT, d DOUBLE PRECISION, t TEXT, some_column TEXT, _misfit TEXT)")
         database.executemany("INSERT INTO r VALUES (?, ?, ?, ?, ?)", rows)
         head = f"WITH {', '.join(lists)} " if lists else ""
-        return database.execute(f"{head}SELECT {sql} FROM r").fetchall()
+        return database.execute(f"{head}SELECT {sql} FROM r{joins}").fetchall()
     finally:
         database.close()
 
@@ -89,7 +89,9 @@ def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = ()) -> 
 )
 def test_what_the_language_has(text: str) -> None:
     predicate = compiled(text)
-    on_sqlite(f"({predicate.sql}) IS TRUE", lists=tuple(predicate.lists.values()))
+    on_sqlite(
+        f"({predicate.sql}) IS TRUE", lists=tuple(predicate.lists.values()), joins="".join(predicate.joins.values())
+    )
     assert predicate.columns <= COLUMNS.keys()
 
 
