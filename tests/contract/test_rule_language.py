@@ -96,6 +96,8 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("contains(t, '_')", {"t": "ab"}, False),
     ("contains(t, u)", {"t": "ab", "u": ""}, True),
     ("contains(t, 'a')", {}, None),
+    ("contains(t, u)", {"u": ""}, None),
+    ("contains(t, u)", {"t": ""}, None),
     ("lower(t) = 'É'", {"t": "É"}, True),
     ("upper(t) = 'Aß'", {"t": "aß"}, True),
     ("substr(t, 2, 1) = 'ß'", {"t": "aßc"}, True),
