@@ -15,6 +15,7 @@ from server.evaluate.days import FIRST_DAY, Day, day_of
 from server.evaluate.functions import call, names_of_lists
 from server.evaluate.language import BOOLEAN, RuleError, Writing, compile_part, parse
 
+ALWAYS = "1 = 1"
 ANY_DAY = day_of(FIRST_DAY, "UTC")
 """For checks: whether a rule is in the language does not depend on the day."""
 
@@ -57,7 +58,7 @@ def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
     """Check a rule against the columns of its query (name to kind) and compile it for a day. Raises ``RuleError``."""
     predicate = compile_predicate(rule.predicate, columns, lists, day)
     parts = [predicate]
-    undecided, applies = "0 = 1", "1 = 1"
+    undecided, applies = "0 = 1", ALWAYS
     if rule.undecided:
         parts.append(compile_predicate(rule.undecided, columns, lists, day))
         undecided = f"({parts[-1].sql}) IS TRUE"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from server.evaluate.rules import Rule
+from server.evaluate.rules import ALWAYS, Rule
 from server.evaluate.verdicts import FAIL, NOT_APPLICABLE
 from server.store.tables import QueryTable
 
 
 def _sums(rule: Rule) -> str:
+    # Nothing more than is needed: each part is computed for every row wherever it stands.
+    outside = "0"
+    if rule.applies != ALWAYS:
+        outside = f"SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.applies}) THEN 1 ELSE 0 END)"
     return (
         f"SUM(CASE WHEN NOT {rule.undecided} AND {rule.holds} THEN 1 ELSE 0 END),"
-        f" SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.holds}) THEN 1 ELSE 0 END),"
-        f" SUM(CASE WHEN {rule.undecided} THEN 1 ELSE 0 END),"
-        f" SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.applies}) THEN 1 ELSE 0 END)"
+        f" SUM(CASE WHEN {rule.undecided} THEN 1 ELSE 0 END), {outside}"
     )
 
 
@@ -24,7 +26,7 @@ def _with(*tables: str) -> str:
 def counts_at_end(table: QueryTable, rule: Rule) -> str:
     """How the rows true at the end of a day stand to a rule, a row per device that has any.
 
-    Parameters: the day's end, twice. Gives device_no, total, holding, breaking, undecided, outside.
+    Parameters: the day's end, twice. Gives device_no, total, holding, undecided, outside.
     """
     return (
         f"{_with(*rule.lists)}SELECT r.device_no, COUNT(*), {_sums(rule)} FROM {table.rows_name} r{rule.joins}"
@@ -74,7 +76,7 @@ def counts_within(table: QueryTable, rule: Rule) -> str:
 
     Of answers that say the same as the word before them only the first is looked at; those to another version of the
     query are left out. Parameters: table name, start, end, platform, then start, end, start, end, and the version.
-    Gives device_no, total, holding, breaking, undecided, outside, a row per device and answer.
+    Gives device_no, total, holding, undecided, outside, a row per device and answer.
     """
     same = " AND ".join(f"i.{name} = LAG(i.{name}) OVER w" for name in ("status", "version", "fingerprint"))
     said = (
