@@ -27,7 +27,7 @@ def known_query(version: str, statement: exp.Query, schema: OsquerySchema) -> Kn
 class _Lineage:
     def __init__(self, statement: exp.Query, schema: OsquerySchema) -> None:
         self._statement = statement
-        self._outer = {id(select) for select in _selects(statement)}
+        self._outer = {id(select) for select in selects(statement)}
         self._derived = {node.alias_or_name.lower() for node in statement.find_all(exp.CTE, exp.Subquery)}
         self._tables: dict[str, set[str]] = {}
         # Canonical table to its columns: name to canonical name.
@@ -43,9 +43,9 @@ class _Lineage:
     def columns(self) -> Mapping[str, frozenset[Origin]]:
         """The query's columns, in lower case, with their origins."""
         found: dict[str, set[Origin]] = {}
-        first = next(_selects(self._statement))
+        first = next(selects(self._statement))
         names = [projection.alias_or_name.lower() for projection in first.expressions]
-        for select in _selects(self._statement):
+        for select in selects(self._statement):
             for name, projection in zip(names, select.expressions, strict=False):
                 found.setdefault(name, set()).update(self._of(projection))
         return {name: frozenset(origins) for name, origins in found.items()}
@@ -68,7 +68,7 @@ class _Lineage:
             for projection in select.expressions if id(select) not in self._outer else ():
                 yield projection.alias_or_name.lower(), projection
         for common in self._statement.find_all(exp.CTE):  # WITH name (a, b) AS (…)
-            for inner in _selects(common.this):
+            for inner in selects(common.this):
                 for name, projection in zip(common.alias_column_names, inner.expressions, strict=False):
                     yield name.lower(), projection
 
@@ -77,7 +77,7 @@ class _Lineage:
             case exp.Column():
                 return self._named(node)
             case exp.Select() | exp.SetOperation():
-                parts = [part for select in _selects(node) for part in select.expressions]
+                parts = [part for select in selects(node) for part in select.expressions]
             case exp.Subquery():
                 parts = [node.this]
             case exp.Exists() | exp.Count() | exp.Predicate() | exp.Not():
@@ -98,12 +98,12 @@ class _Lineage:
         return inner | {(table, self._given[table][name]) for table in tables if name in self._given[table]}
 
 
-def _selects(query: exp.Expr) -> Iterator[exp.Select]:
+def selects(query: exp.Expr) -> Iterator[exp.Select]:
     """The SELECTs whose rows a query gives: itself, or the parts of a UNION."""
     if isinstance(query, exp.Select):
         yield query
     elif isinstance(query, exp.SetOperation):
-        yield from _selects(query.left)
-        yield from _selects(query.right)
+        yield from selects(query.left)
+        yield from selects(query.right)
     elif isinstance(query, exp.Subquery):
-        yield from _selects(query.this)
+        yield from selects(query.this)

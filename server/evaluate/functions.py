@@ -107,7 +107,7 @@ FUNCTIONS: Mapping[str, _Call] = {
     "coalesce": _coalesce,
     "starts_with": partial(_part_of, "(substr({0}, 1, length({1})) = {1})"),
     "ends_with": partial(_part_of, "(length({0}) >= length({1}) AND substr({0}, length({0}) - length({1}) + 1) = {1})"),
-    "contains": partial(_part_of, "({1} = '' OR replace({0}, {1}, '') <> {0})"),
+    "contains": partial(_part_of, "(CASE WHEN {1} = '' THEN {0} = {0} ELSE replace({0}, {1}, '') <> {0} END)"),
     "number": _texts("muster_number({0})", DOUBLE, 1),
     "version_compare": _texts("muster_version_compare({0}, {1})", BIGINT, 2),
     "day": _day,

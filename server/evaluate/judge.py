@@ -205,8 +205,8 @@ async def _judge_platform(
             for number, scope, _ in rows
         }
     counts = {
-        device_no: Counts(total, *(count or 0 for count in sums))
-        for device_no, total, *sums in await tx.rows(statements.counts_at_end(table, rule), (day.ends_at, day.ends_at))
+        device_no: Counts.of(*sums)
+        for device_no, *sums in await tx.rows(statements.counts_at_end(table, rule), (day.ends_at, day.ends_at))
     }
     fresh_days = timedelta(days=loaded.control.fresh_within_days - 1)
     fresh_from = day_of(date.fromisoformat(day.day) - fresh_days, day.zone).starts_at if fresh_days else day.starts_at
@@ -250,11 +250,11 @@ async def _lapses(
     lapsed: dict[int, Verdict] = {}
     span = (day.starts_at, day.ends_at)
     parameters = (table.name, *span, platform, *span, *span, version)
-    for device_no, total, *counts in await tx.rows(statements.counts_within(table, rule), parameters):
+    for device_no, *sums in await tx.rows(statements.counts_within(table, rule), parameters):
         verdict = verdicts.get(device_no)
         if verdict is None or verdict.status != PASS:
             continue
-        status, _ = judge_rows(Counts(total, *(count or 0 for count in counts)), rule.quantifier, rule.empty)
+        status, _ = judge_rows(Counts.of(*sums), rule.quantifier, rule.empty)
         if status == FAIL:
             lapsed[device_no] = verdict._replace(lapsed=1)
     return lapsed

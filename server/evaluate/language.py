@@ -90,6 +90,8 @@ class Writing:
     read: set[str] = field(default_factory=set)
     named: dict[str, str] = field(default_factory=dict)
     """The lists it looks things up in, each with the SQL of a common table expression that holds it."""
+    joins: dict[str, str] = field(default_factory=dict)
+    """What its values of lists are joined to the row by, in order: an alias for each, and the SQL of the join."""
     depth: int = 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from server.evaluate.language import (
 )
 from server.normalize.values import BIGINT, DOUBLE, TEXT, Value
 
+MOST_VALUES = 16
+"""Different look-ups by ``list_value`` in one condition: each is a join, and SQLite takes 64 tables in one SELECT."""
 _SQL_TYPES = {TEXT: "TEXT", BIGINT: "BIGINT", DOUBLE: "DOUBLE PRECISION"}
 
 
@@ -60,7 +63,10 @@ def in_list(node: exp.Anonymous, w: Writing) -> Part:
 
 
 def list_value(node: exp.Anonymous, w: Writing) -> Part:
-    """``list_value('LIST', 'COLUMN', key…)``: a column of the entry with this key, else null."""
+    """``list_value('LIST', 'COLUMN', key…)``: a column of the entry with this key, else null.
+
+    It is a join, for which databases index or hash the list once; a sub-select would read all of it for every row.
+    """
     known, arguments = _list(node, w)
     if not arguments or not arguments[0].is_string:
         raise RuleError(f"{shown(node)}: the second value names a column of {known.name}, as a text in quotes")
@@ -71,10 +77,16 @@ def list_value(node: exp.Anonymous, w: Writing) -> Part:
     if len(arguments) - 1 != len(keys):
         raise RuleError(f"{shown(node)}: the key of {known.name} is {_names(keys)}: give {len(keys)} value(s)")
     pairs = _pairs(node, known, arguments[1:], keys, w)
-    where = " AND ".join(f"{name} = {part.sql}" for part, name in pairs)
-    # Of several people with one account, say, a value there is; a sub-select of two rows is an error to some.
-    sql = f'(SELECT MAX(l."{column}") FROM {known.table} l WHERE {where})'
-    return Part(sql, known.columns[column], any(part.varies for part, _ in pairs))
+    names = ", ".join(name for _, name in pairs)
+    given = ", ".join(f"{name} AS key{number}" for number, (_, name) in enumerate(pairs))
+    # Of several people with one account, say, one value: a row that is judged is never two.
+    entries = f'(SELECT {given}, MAX(l."{column}") AS found FROM {known.table} l GROUP BY {names})'
+    alias = f"muster_v_{hashlib.blake2b(repr((entries, pairs)).encode(), digest_size=6).hexdigest()}"
+    on = " AND ".join(f"{alias}.key{number} = {part.sql}" for number, (part, _) in enumerate(pairs))
+    w.joins.setdefault(alias, f" LEFT JOIN {entries} {alias} ON {on}")
+    if len(w.joins) > MOST_VALUES:
+        raise RuleError(f"more than {MOST_VALUES} different look-ups by list_value() in one condition")
+    return Part(f"{alias}.found", known.columns[column], any(part.varies for part, _ in pairs))
 
 
 def _list(node: exp.Anonymous, w: Writing) -> tuple[_Known, list[exp.Expr]]:

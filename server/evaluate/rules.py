@@ -15,6 +15,7 @@ from server.evaluate.days import FIRST_DAY, Day, day_of
 from server.evaluate.functions import call, names_of_lists
 from server.evaluate.language import BOOLEAN, RuleError, Writing, compile_part, parse
 
+ALWAYS = "1 = 1"
 ANY_DAY = day_of(FIRST_DAY, "UTC")
 """For checks: whether a rule is in the language does not depend on the day."""
 
@@ -23,12 +24,14 @@ ANY_DAY = day_of(FIRST_DAY, "UTC")
 class Predicate:
     """A checked condition: its SQL over the alias ``r``, the columns it reads, and the lists it looks into.
 
-    ``lists`` are common table expressions, by the lists' names; the statement around has to begin with them.
+    ``lists`` are common table expressions, by the lists' names; the statement around has to begin with them. ``joins``,
+    by their aliases, have to follow ``r`` in its FROM; they neither add nor take away rows.
     """
 
     sql: str
     columns: frozenset[str]
     lists: Mapping[str, str]
+    joins: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Rule:
     applies: str
     empty: str
     lists: tuple[str, ...]
+    joins: str
     deciding: frozenset[str]
     read: frozenset[str]
 
@@ -54,7 +58,7 @@ def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
     """Check a rule against the columns of its query (name to kind) and compile it for a day. Raises ``RuleError``."""
     predicate = compile_predicate(rule.predicate, columns, lists, day)
     parts = [predicate]
-    undecided, applies = "0 = 1", "1 = 1"
+    undecided, applies = "0 = 1", ALWAYS
     if rule.undecided:
         parts.append(compile_predicate(rule.undecided, columns, lists, day))
         undecided = f"({parts[-1].sql}) IS TRUE"
@@ -63,6 +67,7 @@ def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
         applies = f"({parts[-1].sql}) IS TRUE"
     read: frozenset[str] = frozenset().union(*(part.columns for part in parts))
     named = {name: sql for part in parts for name, sql in part.lists.items()}
+    joins = {alias: sql for part in parts for alias, sql in part.joins.items()}
     # _misfit is a JSON object of the values that did not fit, by column.
     misfits = [f"r._misfit LIKE '%\"{name.replace('_', '!_')}\":%' ESCAPE '!'" for name in sorted(read)]
     undecided = f"({undecided} OR (r._misfit IS NOT NULL AND ({' OR '.join(misfits)})))"
@@ -73,6 +78,7 @@ def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
         applies,
         rule.empty,
         tuple(sql for _, sql in sorted(named.items())),
+        "".join(joins.values()),
         predicate.columns,
         read,
     )
@@ -89,7 +95,7 @@ def compile_predicate(text: str, columns: Mapping[str, str], lists: Mapping[str,
         raise RuleError(f"{text!r} is a value, not a condition: compare it with something")
     if not writing.read and not writing.named.keys() & BUILT_IN.keys():
         raise RuleError(f"{text!r} reads no column, so it never decides anything")
-    return Predicate(part.sql, frozenset(writing.read), writing.named)
+    return Predicate(part.sql, frozenset(writing.read), writing.named, writing.joins)
 
 
 def columns_read(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[str, ReferenceList]) -> frozenset[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from server.evaluate.rules import Rule
+from server.evaluate.rules import ALWAYS, Rule
 from server.evaluate.verdicts import FAIL, NOT_APPLICABLE
 from server.store.tables import QueryTable
 
 
 def _sums(rule: Rule) -> str:
+    # Nothing more than is needed: each part is computed for every row wherever it stands.
+    outside = "0"
+    if rule.applies != ALWAYS:
+        outside = f"SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.applies}) THEN 1 ELSE 0 END)"
     return (
         f"SUM(CASE WHEN NOT {rule.undecided} AND {rule.holds} THEN 1 ELSE 0 END),"
-        f" SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.holds}) THEN 1 ELSE 0 END),"
-        f" SUM(CASE WHEN {rule.undecided} THEN 1 ELSE 0 END),"
-        f" SUM(CASE WHEN NOT {rule.undecided} AND NOT ({rule.applies}) THEN 1 ELSE 0 END)"
+        f" SUM(CASE WHEN {rule.undecided} THEN 1 ELSE 0 END), {outside}"
     )
 
 
@@ -24,10 +26,10 @@ def _with(*tables: str) -> str:
 def counts_at_end(table: QueryTable, rule: Rule) -> str:
     """How the rows true at the end of a day stand to a rule, a row per device that has any.
 
-    Parameters: the day's end, twice. Gives device_no, total, holding, breaking, undecided, outside.
+    Parameters: the day's end, twice. Gives device_no, total, holding, undecided, outside.
     """
     return (
-        f"{_with(*rule.lists)}SELECT r.device_no, COUNT(*), {_sums(rule)} FROM {table.rows_name} r"
+        f"{_with(*rule.lists)}SELECT r.device_no, COUNT(*), {_sums(rule)} FROM {table.rows_name} r{rule.joins}"
         " WHERE r.muster_superseded_seq IS NULL AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?)"
         " GROUP BY r.device_no"
     )
@@ -74,7 +76,7 @@ def counts_within(table: QueryTable, rule: Rule) -> str:
 
     Of answers that say the same as the word before them only the first is looked at; those to another version of the
     query are left out. Parameters: table name, start, end, platform, then start, end, start, end, and the version.
-    Gives device_no, total, holding, breaking, undecided, outside, a row per device and answer.
+    Gives device_no, total, holding, undecided, outside, a row per device and answer.
     """
     same = " AND ".join(f"i.{name} = LAG(i.{name}) OVER w" for name in ("status", "version", "fingerprint"))
     said = (
@@ -90,7 +92,7 @@ def counts_within(table: QueryTable, rule: Rule) -> str:
         f"{_with(*rule.lists, said, several)}SELECT s.device_no, COUNT(r.device_no), {_sums(rule)} FROM several m"
         " JOIN said s ON s.device_no = m.device_no AND s.news = 1 AND s.status = 'ok' AND s.version = ?"
         f" LEFT JOIN {table.rows_name} r ON r.device_no = s.device_no AND r.muster_superseded_seq IS NULL"
-        " AND r.valid_from <= s.at AND (r.valid_to IS NULL OR r.valid_to > s.at)"
+        f" AND r.valid_from <= s.at AND (r.valid_to IS NULL OR r.valid_to > s.at){rule.joins}"
         " GROUP BY s.device_no, s.at"
     )
 
@@ -99,8 +101,7 @@ def evidence(table: QueryTable, rule: Rule, status: str) -> str:
     """The rows of one device that decide its status, as of the end of a day.
 
     A pass has no deciding rows where it rests on the absence of bad ones; where the control does not apply, all the
-    rows say so. Parameters: device_no, the day's end,
-    twice. Gives the query's columns.
+    rows say so. Parameters: device_no, the day's end, twice. Gives the query's columns.
     """
     if status == FAIL:
         decided = f"NOT {rule.undecided} AND "
@@ -115,7 +116,7 @@ def evidence(table: QueryTable, rule: Rule, status: str) -> str:
         deciding = f"NOT {rule.undecided} AND {rule.holds}" if rule.quantifier != "none" else "1 = 0"
     columns = ", ".join(f'r."{column.sql_name}"' for column in table.columns)
     return (
-        f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r WHERE r.device_no = ?"
+        f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r{rule.joins} WHERE r.device_no = ?"
         " AND r.muster_superseded_seq IS NULL"
         f" AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?) AND {deciding}"
         " ORDER BY r.muster_digest, r.muster_ordinal"

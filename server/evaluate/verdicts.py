@@ -58,6 +58,11 @@ class Counts:
     undecided: int
     outside: int = 0
 
+    @classmethod
+    def of(cls, total: int, holding: int, undecided: int, outside: int) -> Counts:
+        """From what databases count: a row that neither satisfies the predicate nor is undecided breaks it."""
+        return cls(total, holding, total - holding - undecided, undecided, outside)
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:

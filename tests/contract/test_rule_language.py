@@ -96,6 +96,8 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("contains(t, '_')", {"t": "ab"}, False),
     ("contains(t, u)", {"t": "ab", "u": ""}, True),
     ("contains(t, 'a')", {}, None),
+    ("contains(t, u)", {"u": ""}, None),
+    ("contains(t, u)", {"t": ""}, None),
     ("lower(t) = 'É'", {"t": "É"}, True),
     ("upper(t) = 'Aß'", {"t": "aß"}, True),
     ("substr(t, 2, 1) = 'ß'", {"t": "aßc"}, True),
@@ -178,6 +180,6 @@ async def _tried(tx: Transaction, text: str, row: dict[str, Any]) -> bool | None
     sql, negated = (
         f"SUM(CASE WHEN ({part}) IS TRUE THEN 1 ELSE 0 END)" for part in (predicate.sql, f"NOT {predicate.sql}")
     )
-    found = await tx.row(f"{head}SELECT {sql}, {negated} FROM muster_tried r")
+    found = await tx.row(f"{head}SELECT {sql}, {negated} FROM muster_tried r{''.join(predicate.joins.values())}")
     assert found is not None
     return True if found[0] else False if found[1] else None

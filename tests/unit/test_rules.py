@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def compiled(text: str) -> Predicate:
     return compile_predicate(text, COLUMNS, LISTS, DAY)
 
 
-def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = (), joins: str = "") -> list[tuple[Any, ...]]:
     """What a SELECT from ``r`` gives over rows of ``n, d, t, some_column, _misfit``."""
     database = sqlite3.connect(":memory:")
     try:
@@ -47,7 +48,7 @@ def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = ()) -> 
         database.execute("CREATE TABLE r (n BIGINT, d DOUBLE PRECISION, t TEXT, some_column TEXT, _misfit TEXT)")
         database.executemany("INSERT INTO r VALUES (?, ?, ?, ?, ?)", rows)
         head = f"WITH {', '.join(lists)} " if lists else ""
-        return database.execute(f"{head}SELECT {sql} FROM r").fetchall()
+        return database.execute(f"{head}SELECT {sql} FROM r{joins}").fetchall()
     finally:
         database.close()
 
@@ -89,7 +90,9 @@ def on_sqlite(sql: str, *rows: tuple[Any, ...], lists: tuple[str, ...] = ()) -> 
 )
 def test_what_the_language_has(text: str) -> None:
     predicate = compiled(text)
-    on_sqlite(f"({predicate.sql}) IS TRUE", lists=tuple(predicate.lists.values()))
+    on_sqlite(
+        f"({predicate.sql}) IS TRUE", lists=tuple(predicate.lists.values()), joins="".join(predicate.joins.values())
+    )
     assert predicate.columns <= COLUMNS.keys()
 
 
@@ -151,6 +154,10 @@ def test_what_the_language_has(text: str) -> None:
         ("NOT " * 45 + "n = 1", "levels deep"),
         ("(" * 5000 + "n = 1" + ")" * 5000, "nested too deep|levels deep|not an SQL condition"),
         ("CASE WHEN n = 1 THEN 1 ELSE 0 END = 1", "not in the rule language"),
+        (
+            " OR ".join(f"list_value('ports', 'why', t, {port}) = 'x'" for port in range(17)),
+            "more than 16 different look-ups",
+        ),
     ],
     ids=lambda text: text[:60],
 )
@@ -176,6 +183,16 @@ def test_a_misfit_in_the_applicability_makes_a_row_undecided_too() -> None:
         f"{judged.undecided}, {judged.applies}", (1, None, "x", "", None), (None, None, "x", "", '{"n":"a"}')
     )
     assert found == [(0, 1), (1, 0)]
+
+
+def test_a_row_stays_one_whatever_a_list_has_of_it() -> None:
+    twice = replace(PORTS, entries=(*PORTS.entries, ("sshd", 22, "more")))
+    text = "list_value('ports', 'why', t, 22) = 'x' OR list_value('ports', 'why', t, 22) = 'remote work'"
+    predicate = compile_predicate(text, COLUMNS, {"ports": twice}, DAY)
+    assert len(predicate.joins) == 1
+    rows = [(1, None, "sshd", "", None), (2, None, "ftpd", "", None)]
+    found = on_sqlite("r.n", *rows, lists=tuple(predicate.lists.values()), joins="".join(predicate.joins.values()))
+    assert found == [(1,), (2,)]
 
 
 def test_the_day_stands_in_the_sql() -> None:

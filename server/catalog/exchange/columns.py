@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import sqlglot
 from sqlglot import exp
 
+from server.catalog.lineage import selects
 from server.catalog.problems import did_you_mean
 from server.catalog.queries import LONGEST_SQL, passed_through, too_tangled
 from server.catalog.schema import OsquerySchema, SchemaColumn, SchemaTable
@@ -44,7 +45,7 @@ def name_columns(sql: str, platform: str, schema: OsquerySchema) -> str:
             if join.kind == "CROSS":
                 join.set("kind", "INNER")
     changed = [_quoted_texts(statement, schema)]
-    outer = list(_selects(statement))
+    outer = list(selects(statement))
     inner = [select for select in statement.find_all(exp.Select) if not any(select is one for one in outer)]
     starred = [select for select in inner if any(one.is_star for one in select.expressions)]
     # Inner ones first: outer stars stand for theirs.
@@ -187,21 +188,11 @@ def _table(name: str, platform: str, schema: OsquerySchema) -> SchemaTable:
 
 
 def _inner(query: exp.Expr, platform: str, schema: OsquerySchema) -> list[str]:
-    first = next(_selects(query), None)
+    first = next(selects(query), None)
     if first is None:
         raise NotNamedError(f"the columns of {query.sql('sqlite')[:60]} cannot be told")
     _name(first, platform, schema, first=True)
     return [projection.alias_or_name for projection in first.expressions]
-
-
-def _selects(query: exp.Expr) -> Iterator[exp.Select]:
-    if isinstance(query, exp.Select):
-        yield query
-    elif isinstance(query, exp.SetOperation):
-        yield from _selects(query.left)
-        yield from _selects(query.right)
-    elif isinstance(query, exp.Subquery):
-        yield from _selects(query.this)
 
 
 def _derived(column: exp.Expr) -> str:
