@@ -62,7 +62,7 @@ def read_located(path: Path, shown: str, model: type[Model], problems: list[Prob
     if text is None:
         return None
     try:
-        tree = YAML(typ="rt", pure=True).load(text)
+        tree = tree_of(text)
         plain = _plain(tree, _Budget(EXPANDED), DEEPEST)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -207,8 +207,8 @@ def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int
 
     Where the word is not found in the source as it stands, the key is the place.
     """
-    text, tree = _source(path, path.stat().st_mtime_ns)
-    line, column = _place(tree, where)
+    text = path.read_text(encoding="utf-8")
+    line, column = _place(tree_of(text), where)
     if not word:
         return line, column
     lines = text.splitlines()
@@ -225,7 +225,6 @@ def place_of(path: Path, where: Sequence[Any], word: str = "") -> tuple[int, int
 
 
 @lru_cache(maxsize=4)
-def _source(path: Path, changed: int) -> tuple[str, Any]:
-    """A file's text and tree, kept for the next problem in it as long as the file did not change."""
-    text = path.read_text(encoding="utf-8")
-    return text, YAML(typ="rt", pure=True).load(text)
+def tree_of(text: str) -> Any:
+    """What a file's text says, in a tree that knows the places; kept for the next problem in it, not to be changed."""
+    return YAML(typ="rt", pure=True).load(text)
