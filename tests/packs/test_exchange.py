@@ -194,6 +194,14 @@ def test_an_export_is_what_osquery_takes_and_muster_knows_again() -> None:
         export_pack(catalog, "postur")
 
 
+async def test_a_word_is_no_table_of_events(folder: Path, tmp_path: Path) -> None:
+    query = {"query": "SELECT name, 'process_events' AS kind FROM osquery_events", "interval": 3600}
+    (tmp_path / "words.conf").write_text(json.dumps({"queries": {"kinds": query}}), encoding="utf-8")
+    code, said = run("import", tmp_path / "words.conf", "--into", folder)
+    assert code == 0, said
+    assert (await clean(folder)).queries["kinds", "linux"].mode == "state"
+
+
 async def test_an_export_comes_back(folder: Path, tmp_path: Path) -> None:
     body, _ = export_pack(shipped_catalog(), "inventory")
     (tmp_path / "inventory.conf").write_bytes(body)

@@ -90,6 +90,12 @@ def left_out(sql: str, named: str, platform: str, schema: OsquerySchema) -> list
     return found
 
 
+def reads_events(sql: str, schema: OsquerySchema) -> bool:
+    """Whether a query reads a table of events."""
+    tables = (schema.table(node.name) for node in sqlglot.parse_one(sql, read="sqlite").find_all(exp.Table))
+    return any(table.evented for table in tables if table)
+
+
 def untyped_columns(sql: str, platforms: tuple[str, ...], schema: OsquerySchema) -> list[str]:
     """The columns of a query whose type the schema cannot tell, so that a header has to."""
     statement = sqlglot.parse_one(sql, read="sqlite")

@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from server.catalog.catalog import NOT_PACKS
-from server.catalog.exchange.columns import NotNamedError, left_out, name_columns, untyped_columns
+from server.catalog.exchange.columns import NotNamedError, left_out, name_columns, reads_events, untyped_columns
 from server.catalog.exchange.foreign import ForeignPack, ForeignPolicy, ForeignQuery, platforms_meant
 from server.catalog.header import KEYS
 from server.catalog.moving import moving_columns
@@ -199,15 +199,10 @@ def _header(sql: str, platforms: tuple[str, ...], schema: OsquerySchema) -> list
     """The header's keys: how the answers are kept, and text for columns whose type nothing tells."""
     untyped = untyped_columns(sql, platforms, schema)
     typed = [f"-- columns: {', '.join(f'{name} text' for name in untyped)}"] if untyped else []
-    if _reads_events(sql, schema):
+    if reads_events(sql, schema):
         return ["-- mode: events", *typed]
     moving = moving_columns(sql, schema)
     return ([f"-- volatile: {', '.join(moving)}"] if moving else []) + typed
-
-
-def _reads_events(sql: str, schema: OsquerySchema) -> bool:
-    words = set(re.findall(r"\w+", sql.lower()))
-    return any(table.evented for word in words if (table := schema.table(word)))
 
 
 def _write_policy(
