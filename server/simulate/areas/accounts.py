@@ -14,10 +14,11 @@ TRAITS = (
 )
 """``trainee`` is an account nobody has used since it was made; whether for long the records may not say."""
 
+ROOT_HOME = {"darwin": "/var/root", "linux": "/root"}
 _DOMAIN = "S-1-5-21-1004336348-1177238915-682003330"
 _COLUMNS = ("uid", "gid", "username", "description", "directory", "shell")
 _MAC_ACCOUNTS = (
-    (0, 0, "root", "System Administrator", "/var/root", "/bin/sh"),
+    (0, 0, "root", "System Administrator", ROOT_HOME["darwin"], "/bin/sh"),
     (1, 1, "daemon", "System Services", "/var/root", "/usr/bin/false"),
     (4_294_967_294, 4_294_967_294, "nobody", "Unprivileged User", "/var/empty", "/usr/bin/false"),
     (65, 65, "_mdnsresponder", "mDNSResponder", "/var/empty", "/usr/bin/false"),
@@ -25,7 +26,7 @@ _MAC_ACCOUNTS = (
     (248, 248, "_mbsetupuser", "Setup User", "/var/setup", "/bin/bash"),
 )
 _LINUX_ACCOUNTS = (
-    (0, 0, "root", "root", "/root", "/bin/bash"),
+    (0, 0, "root", "root", ROOT_HOME["linux"], "/bin/bash"),
     (1, 1, "daemon", "daemon", "/usr/sbin", "/usr/sbin/nologin"),
     (5, 60, "games", "games", "/usr/games", "/usr/sbin/nologin"),
     (33, 33, "www-data", "www-data", "/var/www", "/usr/sbin/nologin"),
@@ -77,7 +78,7 @@ def unix_users(platform: str, kind: str, owner: str, second_root: bool, trainee:
     if trainee != "none":
         accounts.append((_TRAINEE_ID[platform], group, "trainee", "Trainee", f"{home}/trainee", "/bin/zsh"))
     if second_root:
-        accounts.append((0, 0, "toor", "Rescue", "/root", "/bin/sh"))
+        accounts.append((0, 0, "toor", "Rescue", ROOT_HOME[platform], "/bin/sh"))
     remote = {} if mac else {"include_remote": 1}  # the same, with or without those of a directory
     return [{**dict(zip(_COLUMNS, account, strict=True)), "is_hidden": 0, **remote} for account in accounts]
 

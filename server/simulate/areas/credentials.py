@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.simulate.areas.accounts import OWNER_ID
+from server.simulate.areas.accounts import OWNER_ID, ROOT_HOME
 from server.simulate.areas.shared import a_file, registry, setting
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import ERROR, FAIL, NOT_APPLICABLE, PASS, Finding, Judges, by
@@ -168,8 +168,9 @@ def user_ssh_keys(platform: str, kind: str, owner: str, ssh_key: str) -> Rows:
 
 
 @FACTS.table("authorized_keys", "darwin", "linux")
-def authorized_keys(root_key: str) -> Rows:
+def authorized_keys(platform: str, root_key: str) -> Rows:
     """Keys that open root's account."""
     if root_key == "none":
         return []
-    return [{"uid": 0, "algorithm": "ssh-ed25519", "key": ROOT_KEY, "key_file": "/root/.ssh/authorized_keys"}]
+    key_file = f"{ROOT_HOME[platform]}/.ssh/authorized_keys"
+    return [{"uid": 0, "algorithm": "ssh-ed25519", "key": ROOT_KEY, "key_file": key_file}]
