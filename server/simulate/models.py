@@ -33,7 +33,6 @@ class Model:
 
 
 GIB = 1024**3
-HOUR, DAY = 3600, 86_400
 MODELS: dict[tuple[str, str], tuple[Model, ...]] = {
     ("darwin", "laptop"): (
         Model("Apple Inc.", "Mac14,2", "Apple M2", 8, 16 * GIB),

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 from server.simulate.device import PLAIN, Device
 
-DAY = 86_400
+HOUR, DAY = 3600, 86_400
 SATURDAY = 5
 _MORNINGS = 0.3
 

@@ -13,12 +13,11 @@ from server.simulate.areas.system import booted_at
 from server.simulate.device import Device
 from server.simulate.ledger import ANSWERED, DENIED, FAILED, Ledger, Word
 from server.simulate.lines import RESULT, STATUS, Buffer, difference_line, snapshot_line, status_line
-from server.simulate.presence import DAY, Span
+from server.simulate.presence import DAY, HOUR, Span
 from server.simulate.schedule import Config, ScheduledQuery, read_config
 from server.simulate.state import State
 from server.simulate.timeline import state_day, state_of
 
-HOUR = 3600
 SCHEDULE_QUERY = "osquery_schedule"
 SEVERITY_ERROR = 2
 LONG_AGO = 120

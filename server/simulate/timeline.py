@@ -42,7 +42,6 @@ def state_day(device: Device, now: float) -> int:
     return (int(now) - noon) // DAY
 
 
-@lru_cache(maxsize=65_536)
 def state_of(device: Device, span: Span, day: int) -> State:
     """The facts from the noon of a day to the noon of the next."""
     begin, end = window(device, span)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 
 import pytest
 
-from server.catalog.catalog import Catalog, load_catalog
+from server.catalog.catalog import Catalog
 from server.catalog.config import config_body
 from server.simulate.answers import AnswerBook
 from server.simulate.company import Company
@@ -16,14 +15,14 @@ from server.simulate.ledger import Ledger
 from server.simulate.presence import DAY, Span, rounds
 from server.simulate.runner import Runner
 from server.simulate.truth import JUDGED, Exempted, Expected, Judge, worth_exempting
+from tests.support.stores import shipped_catalog
 
-PACKS = Path(__file__).parents[2] / "packs"
 MONDAY = 20_600 - 2
 
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    return load_catalog(PACKS)
+    return shipped_catalog()
 
 
 def lived(catalog: Catalog, book: AnswerBook, device: Device, span: Span) -> Ledger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import ERROR, FAIL, PASS, Finding, Judges, by
-from server.simulate.models import DAY
+from server.simulate.presence import DAY
 from server.simulate.state import State
 from server.simulate.traits import EVERYWHERE, LAPTOP, Trait
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from server.simulate.areas.shared import service, unit
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import FAIL, PASS, Finding, Judges, by
-from server.simulate.models import AGENT_OLD, HOUR, PLATFORM_TYPES
+from server.simulate.models import AGENT_OLD, PLATFORM_TYPES
+from server.simulate.presence import HOUR
 from server.simulate.state import State
 from server.simulate.traits import EVERYWHERE, Trait
 

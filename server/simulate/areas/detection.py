@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from server.simulate.areas.shared import a_file, registry, service, unit
 from server.simulate.facts import FACTS, Rows
-from server.simulate.judging import ERROR, FAIL, PASS, Finding, Judges, by
-from server.simulate.state import State
+from server.simulate.judging import ERROR, FAIL, PASS, Judges, by
 from server.simulate.traits import EVERYWHERE, Trait
 
 TRAITS = (
@@ -17,11 +16,6 @@ TRAITS = (
 )
 
 
-def _autostart(state: State) -> Finding:
-    other = state["autostart"] == "other"
-    return (FAIL, "something starts that nobody approved") if other else (PASS, "only approved items start")
-
-
 JUDGES: Judges = {
     "audit-log-running": by(
         "audit_log",
@@ -29,7 +23,11 @@ JUDGES: Judges = {
         off=(FAIL, "a part of the system's log is off"),
         unknown=(ERROR, "Windows does not say whether its log runs"),
     ),
-    "autostart-items-approved": _autostart,
+    "autostart-items-approved": by(
+        "autostart",
+        approved=(PASS, "only approved items start"),
+        other=(FAIL, "something starts that nobody approved"),
+    ),
     "root-certificates-approved": by(
         "roots", vendors=(PASS, "nobody added a root"), added=(FAIL, "somebody added a root of trust")
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.simulate.facts import FACTS, Rows
-from server.simulate.judging import ERROR, FAIL, NOT_APPLICABLE, PASS, Finding, Judges
+from server.simulate.judging import ERROR, FAIL, NOT_APPLICABLE, PASS, Finding, Judges, by
 from server.simulate.state import State
 from server.simulate.traits import EVERYWHERE, LAPTOP, Trait
 
@@ -24,14 +24,6 @@ def takes_ssh(platform: str, kind: str, remote: str) -> bool:
 
 def _cleartext(state: State) -> Finding:
     return (FAIL, "telnet listens on every address") if state.telnet else (PASS, "nothing speaks in clear text")
-
-
-def _sharing(state: State) -> Finding:
-    return {
-        "none": (PASS, "nothing is shared"),
-        "shared": (FAIL, "a folder is shared"),
-        "unknown": (ERROR, "the system does not say whether anything is shared"),
-    }[state["shares"]]
 
 
 def _remote(state: State) -> Finding:
@@ -64,7 +56,12 @@ def _approved(state: State) -> Finding:
 
 JUDGES: Judges = {
     "no-cleartext-remote-access": _cleartext,
-    "file-sharing-off": _sharing,
+    "file-sharing-off": by(
+        "shares",
+        none=(PASS, "nothing is shared"),
+        shared=(FAIL, "a folder is shared"),
+        unknown=(ERROR, "the system does not say whether anything is shared"),
+    ),
     "remote-access-off": _remote,
     "sshd-without-passwords": _sshd,
     "listening-ports-approved": _approved,

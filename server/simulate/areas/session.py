@@ -5,7 +5,7 @@ from __future__ import annotations
 from server.simulate.areas.shared import a_file, registry, setting
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import ERROR, FAIL, NOT_APPLICABLE, PASS, Finding, Judges, by
-from server.simulate.models import DAY
+from server.simulate.presence import DAY
 from server.simulate.state import State
 from server.simulate.traits import LAPTOP, Trait
 

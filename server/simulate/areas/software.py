@@ -6,7 +6,8 @@ from server.simulate.areas.accounts import OWNER_ID
 from server.simulate.areas.shared import a_file
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import ERROR, FAIL, PASS, Finding, Judges, by
-from server.simulate.models import DAY, LINUX_PACKAGES, PROHIBITED, Release
+from server.simulate.models import LINUX_PACKAGES, PROHIBITED, Release
+from server.simulate.presence import DAY
 from server.simulate.state import State
 from server.simulate.traits import EVERYWHERE, LAPTOP, Trait
 
@@ -33,11 +34,6 @@ def _prohibited(state: State) -> Finding:
     return PASS, "nothing prohibited is installed"
 
 
-def _extensions(state: State) -> Finding:
-    denied = state["extension"] == "denied"
-    return (FAIL, "an extension is denied") if denied else (PASS, "no extension is denied")
-
-
 JUDGES: Judges = {
     "software-inventory-complete": _inventory,
     "prohibited-software-absent": _prohibited,
@@ -47,7 +43,12 @@ JUDGES: Judges = {
         old=(FAIL, "Chrome is too old"),
         unversioned=(ERROR, "Chrome has no version"),
     ),
-    "denied-extensions-absent": _extensions,
+    "denied-extensions-absent": by(
+        "extension",
+        allowed=(PASS, "no extension is denied"),
+        denied=(FAIL, "an extension is denied"),
+        other=(PASS, "no extension is denied"),
+    ),
     "browser-extensions-approved": by(
         "extension",
         allowed=(PASS, "every extension is allowed"),

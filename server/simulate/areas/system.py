@@ -6,7 +6,8 @@ from server.simulate.areas.shared import a_file, registry
 from server.simulate.device import PLACEHOLDER_SERIAL
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import FAIL, PASS, Finding, Judges, by
-from server.simulate.models import DAY, HOUR, UNSUPPORTED, Model, Release
+from server.simulate.models import UNSUPPORTED, Model, Release
+from server.simulate.presence import DAY, HOUR
 from server.simulate.state import State
 from server.simulate.traits import Trait
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from server.simulate.areas.shared import a_file, registry, setting, unit
 from server.simulate.facts import FACTS, Rows
 from server.simulate.judging import ERROR, FAIL, NOT_APPLICABLE, PASS, Finding, Judges, by
-from server.simulate.models import BEHIND, DAY, UNSUPPORTED
+from server.simulate.models import BEHIND, UNSUPPORTED
+from server.simulate.presence import DAY
 from server.simulate.state import State
 from server.simulate.traits import EVERYWHERE, Trait
 
