@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from server.app import shipped_packs
-from server.catalog.catalog import load_catalog
 from server.normalize.times import iso
 from tests.browser.fleet import Machine, answers, query_failed, send
 from tests.support.browser import find
 from tests.support.server import Server, muster, serving
+from tests.support.stores import shipped_catalog
 
 DAY = 86_400
 BROKEN = "only-root-has-uid-0"
@@ -69,7 +68,7 @@ def chromium() -> str:
 @pytest.fixture(scope="package")
 def console(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[Console]:
     """The fleet: all of it answered yesterday, all but one today; one breaks a control, one has a query fail."""
-    catalog, now = load_catalog(shipped_packs()), int(time.time())
+    catalog, now = shipped_catalog(), int(time.time())
     folder = tmp_path_factory.mktemp("console")
     with serving(folder) as (server, made):
         for machine in MACHINES:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from server.app import shipped_packs
-from server.catalog.catalog import Catalog, load_catalog
+from server.catalog.catalog import Catalog
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.fleet import Machine, answers, query_failed, send
 from tests.support.browser import find
 from tests.support.server import Server, muster, serving
+from tests.support.stores import shipped_catalog
 
 DAY = 86_400
 DAYS = 30
@@ -126,7 +126,7 @@ def _pages(page: Page, address: str, folder: Path, name: str) -> None:
 def main(folder: Path) -> None:
     """Play the fleet and take the pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    now, catalog = int(time.time()), load_catalog(shipped_packs())
+    now, catalog = int(time.time()), shipped_catalog()
     with tempfile.TemporaryDirectory() as scratch, serving(Path(scratch)) as (server, made):
         live(server, made["enroll_secret"], catalog, now)
         age(Path(scratch) / "t.db", now)

@@ -17,11 +17,10 @@ from typing import Any
 
 import pytest
 
-from server.app import shipped_packs
-from server.catalog.catalog import load_catalog
 from server.normalize.times import iso
 from tests.browser.fleet import Machine, answers, query_failed, send
 from tests.support.server import Server, ask, database_of, muster, serving, snapshot_line
+from tests.support.stores import shipped_catalog
 
 DAY = 86_400
 BROKEN = "only-root-has-uid-0"
@@ -64,7 +63,7 @@ PAGES = 200
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    catalog, now = load_catalog(shipped_packs()), int(time.time())
+    catalog, now = shipped_catalog(), int(time.time())
     folder = tmp_path_factory.mktemp("surface")
     with database_of(request.param, folder) as url, serving(folder, database=url) as (server, made):
         for machine in MACHINES:

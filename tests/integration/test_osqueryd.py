@@ -17,15 +17,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from server.app import shipped_packs
-from server.catalog.catalog import load_catalog
 from server.catalog.queries import Query
 from tests.support.load import stored
 from tests.support.server import Server, ask, muster
+from tests.support.stores import shipped_catalog
 
 OSQUERYD = os.environ.get("MUSTER_OSQUERYD", "")
 SECONDS = int(os.environ.get("MUSTER_OSQUERYD_SECONDS", "60"))
-LINUX_QUERIES = [query for (_, platform), query in load_catalog(shipped_packs()).queries.items() if platform == "linux"]
+LINUX_QUERIES = [query for (_, platform), query in shipped_catalog().queries.items() if platform == "linux"]
 
 pytestmark = pytest.mark.skipif(not OSQUERYD, reason="MUSTER_OSQUERYD names no osqueryd")
 

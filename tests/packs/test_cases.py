@@ -15,6 +15,7 @@ from server.evaluate.cases import CaseResult, run_cases
 from tests.support import postgres
 from tests.support.server import ROOT as CHECKOUT
 from tests.support.server import muster
+from tests.support.stores import shipped_catalog
 
 CONTROL = "only-root-has-uid-0"
 FOLDER = f"controls/accounts/{CONTROL}"
@@ -161,7 +162,7 @@ async def test_on_postgres_in_a_database_of_its_own(packs: Path) -> None:
     try:
         done = muster("packs", "test", "--control", CONTROL, "--database", url)
         lines = done.stdout.splitlines()
-        number = len(load_catalog(shipped_packs()).controls[CONTROL].cases)
+        number = len(shipped_catalog().controls[CONTROL].cases)
         for name, line in zip(("SQLite", "Postgres"), lines, strict=True):
             assert line.startswith(f"{name}: {number} case(s) of 1 control(s), none failed (")
         assert await postgres.run("SELECT 1 FROM pg_tables WHERE schemaname = 'public'", url) == []

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from server.app import shipped_packs
-from server.catalog.catalog import Catalog, load_catalog, read_catalog
+from server.catalog.catalog import Catalog, read_catalog
 from server.catalog.check import check_queries
 from server.catalog.exchange.columns import NotNamedError, name_columns
 from server.catalog.exchange.export import NoSuchPackError, export_pack
@@ -19,6 +19,7 @@ from server.catalog.schema import load_schema
 from server.cli.packs import packs as command
 from server.evaluate.check import check_controls
 from server.normalize.names import parse_scheduled_name
+from tests.support.stores import shipped_catalog
 
 DATA = Path(__file__).parent.parent / "data" / "exchange"
 SCHEMA = load_schema(shipped_packs())
@@ -180,7 +181,7 @@ def test_stars_are_written_out_and_other_queries_stay_word_for_word() -> None:
 
 
 def test_an_export_is_what_osquery_takes_and_muster_knows_again() -> None:
-    catalog = load_catalog(shipped_packs())
+    catalog = shipped_catalog()
     body, said = export_pack(catalog, "posture")
     exported = json.loads(body)
     known = {(query.name, query.version) for query in catalog.queries.values()}
@@ -194,7 +195,7 @@ def test_an_export_is_what_osquery_takes_and_muster_knows_again() -> None:
 
 
 async def test_an_export_comes_back(folder: Path, tmp_path: Path) -> None:
-    body, _ = export_pack(load_catalog(shipped_packs()), "inventory")
+    body, _ = export_pack(shipped_catalog(), "inventory")
     (tmp_path / "inventory.conf").write_bytes(body)
     code, said = run("import", tmp_path / "inventory.conf", "--into", folder)
     assert code == 0, said

@@ -15,8 +15,9 @@ from server.evaluate.case_check import check_cases
 from server.evaluate.cases import run_cases
 from server.evaluate.check import check_controls
 from tests.support import postgres
+from tests.support.stores import shipped_catalog
 
-CATALOG = load_catalog(shipped_packs())
+CATALOG = shipped_catalog()
 
 
 async def test_queries_and_rules_compile() -> None:
