@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from server.app import shipped_packs
 from server.catalog.catalog import load_catalog
 from server.evaluate.case_check import check_cases
-from tests.support.server import muster
+from tests.support.server import muster_here
 
 FOLDER = "controls/accounts/only-root-has-uid-0"
 Case = dict[str, Any]
@@ -162,6 +162,6 @@ def test_two_cases_of_one_name(packs: Path) -> None:
 
 def test_the_command_says_so(packs: Path) -> None:
     keep(packs, lambda case: not malformed(case))
-    done = muster("packs", "check", "--packs", str(packs), check=False)
+    done = muster_here("packs", "check", "--packs", str(packs), check=False)
     assert done.returncode == 3
     assert f"{FOLDER}/cases.yaml:1: no case of a malformed row for linux" in done.stdout

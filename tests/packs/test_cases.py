@@ -14,7 +14,7 @@ from server.drivers.postgres_scratch import PREFIX
 from server.evaluate.cases import CaseResult, run_cases
 from tests.support import postgres
 from tests.support.server import ROOT as CHECKOUT
-from tests.support.server import muster
+from tests.support.server import muster, muster_here
 from tests.support.stores import shipped_catalog
 
 CONTROL = "only-root-has-uid-0"
@@ -132,7 +132,7 @@ async def test_a_rule_that_is_broken_says_why(packs: Path) -> None:
 
 def test_what_is_printed_of_a_case_that_fails(packs: Path) -> None:
     write(packs, f"rows: [{ROOT}], status: pass", FAILING)
-    done = muster("packs", "test", "--packs", str(packs), "--control", CONTROL, check=False)
+    done = muster_here("packs", "test", "--packs", str(packs), "--control", CONTROL, check=False)
     assert done.returncode == 3
     assert done.stdout.startswith(
         f"{FOLDER}/cases.yaml:3: {CONTROL}: made up (SQLite)\n"
@@ -147,7 +147,7 @@ def test_what_is_printed_of_a_case_that_fails(packs: Path) -> None:
 
 def test_json_for_a_program(packs: Path) -> None:
     write(packs, FAILING)
-    done = muster("packs", "test", "--packs", str(packs), "--control", CONTROL, "--json", check=False)
+    done = muster_here("packs", "test", "--packs", str(packs), "--control", CONTROL, "--json", check=False)
     assert done.returncode == 3
     (run,) = json.loads(done.stdout)
     assert (run["database"], run["cases"], run["failed"]) == ("sqlite", 1, 1)
@@ -172,13 +172,13 @@ async def test_on_postgres_in_a_database_of_its_own(packs: Path) -> None:
 
 
 def test_a_sqlite_file_is_not_for_it(tmp_path: Path) -> None:
-    done = muster("packs", "test", "--database", f"sqlite:///{tmp_path / 'x.db'}", check=False)
+    done = muster_here("packs", "test", "--database", f"sqlite:///{tmp_path / 'x.db'}", check=False)
     assert done.returncode == 2
     assert "temporary file in any case" in done.stderr
 
 
 def test_a_control_that_is_not_there() -> None:
-    done = muster("packs", "test", "--control", "only-root-has-uid-1", check=False)
+    done = muster_here("packs", "test", "--control", "only-root-has-uid-1", check=False)
     assert done.returncode == 2
     assert "there is no control 'only-root-has-uid-1'; did you mean 'only-root-has-uid-0'?" in done.stderr
 

@@ -9,7 +9,7 @@ import pytest
 
 from server.app import shipped_packs
 from server.catalog.editor_schemas import MODELS, outdated, schemas, write_schemas
-from tests.support.server import muster
+from tests.support.server import muster_here
 
 
 def test_the_shipped_schemas_are_current() -> None:
@@ -41,10 +41,10 @@ def test_schemas_are_written_where_they_are_missing_or_old(tmp_path: Path) -> No
         "this schema is missing",
         "this schema is another version's",
     ]
-    done = muster("packs", "schemas", "--packs", str(tmp_path), check=False)
+    done = muster_here("packs", "schemas", "--packs", str(tmp_path), check=False)
     assert done.returncode == 3
     assert "schema/editors/pack.schema.json:1: this schema is another version's" in done.stdout
-    said = muster("packs", "schemas", "--packs", str(tmp_path), "--write").stdout.splitlines()
+    said = muster_here("packs", "schemas", "--packs", str(tmp_path), "--write").stdout.splitlines()
     assert said == [
         "written: schema/editors/cases.schema.json",
         "written: schema/editors/pack.schema.json",
@@ -58,27 +58,27 @@ def files(folder: Path) -> dict[Path, bytes]:
 
 def test_a_copy_of_the_packs_to_be_edited(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "packs"
-    said = muster("packs", "init", str(folder)).stdout
+    said = muster_here("packs", "init", str(folder)).stdout
     assert files(folder) == files(shipped_packs())
     assert f"{len(files(folder))} files are in {folder}" in said
     assert f"muster packs check --packs {folder}" in said
-    assert "no problems" in muster("packs", "check", "--packs", str(folder)).stdout
+    assert "no problems" in muster_here("packs", "check", "--packs", str(folder)).stdout
     (folder / "posture.yaml").write_text("title: mine")
-    done = muster("packs", "init", str(folder), check=False)
+    done = muster_here("packs", "init", str(folder), check=False)
     assert done.returncode == 1
     assert "is not empty: nothing was copied" in done.stderr
     assert (folder / "posture.yaml").read_text() == "title: mine"
 
 
 def test_an_empty_folder_will_do(tmp_path: Path) -> None:
-    muster("packs", "init", str(tmp_path))
+    muster_here("packs", "init", str(tmp_path))
     assert files(tmp_path) == files(shipped_packs())
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    done = muster("packs", "init", str(tmp_path / "file"), check=False)
+    done = muster_here("packs", "init", str(tmp_path / "file"), check=False)
     assert done.returncode == 2
-    done = muster("packs", "init", str(tmp_path / "file" / "packs"), check=False)
+    done = muster_here("packs", "init", str(tmp_path / "file" / "packs"), check=False)
     assert done.returncode == 1
     assert "Not a directory" in done.stderr

@@ -13,7 +13,7 @@ from rich.text import Text
 from server.app import shipped_packs
 from server.catalog.catalog import load_catalog
 from server.cli.main import cli
-from tests.support.server import muster
+from tests.support.server import muster_here
 
 SOC2 = """\
 title: Trust Services Criteria
@@ -47,7 +47,7 @@ def packs(tmp_path: Path) -> Path:
 
 
 def listed(packs: Path, *options: str) -> str:
-    return muster("packs", "list", "--packs", str(packs), *options).stdout
+    return muster_here("packs", "list", "--packs", str(packs), *options).stdout
 
 
 def test_a_control_is_one_line_in_a_pipe(packs: Path) -> None:
@@ -123,13 +123,13 @@ def test_json_of_controls_and_criteria(packs: Path) -> None:
 
 
 def test_a_framework_that_is_not_there(packs: Path) -> None:
-    done = muster("packs", "list", "--packs", str(packs), "--framework", "soc3", check=False)
+    done = muster_here("packs", "list", "--packs", str(packs), "--framework", "soc3", check=False)
     assert done.returncode == 2
     assert "there is no framework 'soc3'; did you mean 'soc2'?" in done.stderr
 
 
 def test_packs_with_a_problem_are_not_listed(packs: Path) -> None:
     (packs / "frameworks" / "soc2.yaml").write_text("title: x")
-    done = muster("packs", "list", "--packs", str(packs), check=False)
+    done = muster_here("packs", "list", "--packs", str(packs), check=False)
     assert done.returncode == 3
     assert "key 'criteria' is missing" in done.stderr

@@ -14,7 +14,7 @@ from server.catalog.catalog import read_catalog
 from server.catalog.lineage import known_query
 from server.catalog.minimise import MinimiseFile, minimised_columns
 from server.evaluate.check import check_controls
-from tests.support.server import muster
+from tests.support.server import muster_here
 from tests.support.stores import shipped_catalog
 
 
@@ -93,7 +93,7 @@ def test_the_check_says_what_is_not_stored(packs: Path) -> None:
     (packs / "queries" / "procs.linux.sql").write_text(
         "-- Processes.\nSELECT name, cmdline AS started_as FROM processes\n"
     )
-    said = muster("packs", "check", "--packs", str(packs)).stdout
+    said = muster_here("packs", "check", "--packs", str(packs)).stdout
     assert "queries/procs.linux.sql: started_as: drop (minimise.yaml:" in said
 
 

@@ -12,7 +12,7 @@ from server.app import shipped_packs
 from server.catalog.catalog import read_catalog
 from server.catalog.check import check_queries
 from server.evaluate.check import check_controls
-from tests.support.server import muster
+from tests.support.server import muster_here
 
 CONTROL = "controls/accounts/only-root-has-uid-0/control.yaml"
 
@@ -152,11 +152,11 @@ async def test_a_pack_that_names_what_is_not_there(packs: Path) -> None:
 
 def test_the_command_ends_with_3_and_serves_nothing(packs: Path, tmp_path: Path) -> None:
     (packs / "queries" / "made_up.linux.sql").write_text("-- x\nSELECT uid FROM userz\n")
-    done = muster("packs", "check", "--packs", str(packs), check=False)
+    done = muster_here("packs", "check", "--packs", str(packs), check=False)
     assert done.returncode == 3
     assert "userz" in done.stdout
     assert "1 problem(s)" in done.stderr
-    good = muster("packs", "check")
+    good = muster_here("packs", "check")
     assert "no problems" in good.stdout
 
 

@@ -20,7 +20,7 @@ from server.catalog.check import check_queries
 from server.catalog.problems import CatalogError, Problem
 from server.cli.problems import print_problems
 from server.evaluate.check import check_controls
-from tests.support.server import muster
+from tests.support.server import muster_here
 
 SECONDS = 20.0
 QUERY, PACK = "queries/made_up.linux.sql", "made-up.yaml"
@@ -239,7 +239,7 @@ def test_nothing_that_moves_the_cursor_reaches_a_terminal(packs: Path, capsys: p
 def test_json_has_the_column(packs: Path) -> None:
     put(packs, QUERY, sql("SELECT uidd FROM users"))
     put(packs, PACK, "title: x\nqueries:\n  gone:\n")
-    done = muster("packs", "check", "--json", "--packs", str(packs), check=False)
+    done = muster_here("packs", "check", "--json", "--packs", str(packs), check=False)
     assert done.returncode == 3
     told = json.loads(done.stdout)
     assert told[0] == {

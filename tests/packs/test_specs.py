@@ -11,7 +11,7 @@ from server.app import shipped_packs
 from server.catalog.catalog import read_catalog
 from server.catalog.check import check_queries
 from server.catalog.specs import differences, read_specs
-from tests.support.server import muster
+from tests.support.server import muster_here
 
 # In osquery's syntax, of tables that it does not have.
 LAMPS = """# A comment.
@@ -148,22 +148,22 @@ def test_the_command_makes_a_folder_that_can_be_checked(specs: Path, tmp_path: P
     packs = tmp_path / "packs"
     (packs / "queries").mkdir(parents=True)
     arguments = ("packs", "schema", str(specs), "--packs", str(packs))
-    assert "say with --version" in muster(*arguments, check=False).stderr
-    assert "3 tables" in muster(*arguments, "--version", "9.9.9").stdout
+    assert "say with --version" in muster_here(*arguments, check=False).stderr
+    assert "3 tables" in muster_here(*arguments, "--version", "9.9.9").stdout
     made = (packs / "schema" / "osquery.json").read_bytes()
-    assert "0 difference(s)" in muster(*arguments, "--check").stdout
+    assert "0 difference(s)" in muster_here(*arguments, "--check").stdout
     (packs / "queries" / "lamps.linux.sql").write_text("-- Lamps.\nSELECT maker, driver FROM lamps\n")
     catalog, problems = read_catalog(packs)
     said = " ".join(problem.message for problem in [*problems, *check_queries(catalog)])
     assert "lamps cannot be read without a value of path" in said
     assert "lamps.driver has a value on windows only" in said
     (specs / "lamps.table").write_text(LAMPS.replace('"driver"', '"controller"'))
-    changed = muster(*arguments, "--check", check=False)
+    changed = muster_here(*arguments, "--check", check=False)
     assert changed.returncode == 3
     assert "column lamps.controller is new" in changed.stdout
     assert (packs / "schema" / "osquery.json").read_bytes() == made
     (specs / "lamps.table").write_text("import os\n")
-    assert "lamps.table:1: a spec is a list of calls" in muster(*arguments, check=False).stdout
+    assert "lamps.table:1: a spec is a list of calls" in muster_here(*arguments, check=False).stdout
     assert (packs / "schema" / "osquery.json").read_bytes() == made
 
 

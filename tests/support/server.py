@@ -15,12 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from click.testing import CliRunner
+
 from server.app import opened_database
+from server.cli.main import cli
 from server.store.ask import SqlAnswer
 from tests.support import postgres, recorded
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 30
+_PLAIN = {"NO_COLOR": "1", "COLUMNS": "200"}
 
 
 def muster(*arguments: str, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -33,8 +37,23 @@ def muster(*arguments: str, cwd: Path | None = None, check: bool = True) -> subp
         text=True,
         timeout=120,
     )
-    if check and done.returncode != 0:
-        raise AssertionError(f"muster {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+    return _checked(done) if check else done
+
+
+def muster_here(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """As ``muster``, but in this process, which has loaded the program and much of the packs already.
+
+    For tests without an event loop of their own, of what a command says and how it ends.
+    """
+    ours = {key: None for key in os.environ if key.startswith("MUSTER_")}
+    result = CliRunner().invoke(cli, arguments, env={**ours, **_PLAIN}, prog_name="muster", catch_exceptions=False)
+    done = subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+    return _checked(done) if check else done
+
+
+def _checked(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    if done.returncode != 0:
+        raise AssertionError(f"muster {' '.join(done.args)} ended with {done.returncode}:\n{done.stderr}")
     return done
 
 
@@ -258,4 +277,4 @@ def serving(directory: Path, *options: str, database: str = "") -> Iterator[tupl
 
 def _environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MUSTER_")}
-    return {**kept, "PYTHONWARNINGS": "error", "NO_COLOR": "1", "COLUMNS": "200"}
+    return {**kept, **_PLAIN, "PYTHONWARNINGS": "error"}
