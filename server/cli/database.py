@@ -20,7 +20,10 @@ from server.cli.options import (
     print_json,
     run,
 )
+from server.normalize.calendar import ALWAYS
+from server.normalize.times import iso
 from server.store import access
+from server.store.calendar import set_zone
 from server.store.driver import Transaction
 from server.store.migrate import migrate as apply_migrations
 from server.store.migrate import pending
@@ -65,8 +68,8 @@ async def make_database(url: str, packs: Path | None, zone: str) -> dict[str, st
         async def work(tx: Transaction) -> dict[str, str] | None:
             if await _initialised(tx):
                 return None
-            for key, value in (("initialised_at", str(int(now))), ("zone", zone)):
-                await tx.run("INSERT INTO muster_meta (key, value) VALUES (?, ?)", (key, value))
+            await tx.run("INSERT INTO muster_meta (key, value) VALUES ('initialised_at', ?)", (str(int(now)),))
+            await set_zone(tx, ALWAYS, zone, "init", iso(now))
             return {
                 "admin_token": await access.add_token(tx, "admin", "admin", now),
                 "enroll_secret": await access.add_enroll_secret(tx, "default", now),

@@ -57,8 +57,8 @@ class Judged:
 
 
 async def fleet_zone(tx: Transaction) -> str:
-    """The fleet's time zone, set when the database was made."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'zone'")
+    """The fleet's time zone, the newest that was set."""
+    found = await tx.row("SELECT zone FROM muster_zones ORDER BY first_day DESC LIMIT 1")
     return str(found[0]) if found else "UTC"
 
 

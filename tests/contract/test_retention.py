@@ -14,8 +14,10 @@ import pytest
 from server.api.keys import Presence
 from server.evaluate.days import day_of
 from server.evaluate.judge import evaluate
+from server.normalize.calendar import ALWAYS
 from server.normalize.times import iso
 from server.store import deletions
+from server.store.calendar import set_zone
 from server.store.driver import StoreError, Work
 from server.store.holds import add_hold, end_hold
 from server.store.migrate import Migration, migrate, migrations
@@ -258,7 +260,7 @@ async def test_the_worker_deletes_once_a_day_by_whole_days_of_the_zone(tmp_path:
     now = float(MIDNIGHT + 60 * DAY + 3 * HOUR)
     clock = [now]
     async with open_store(tmp_path, CATALOG, clock=lambda: clock[0]) as store:
-        await store.write(lambda tx: tx.run("INSERT INTO muster_meta (key, value) VALUES ('zone', 'America/New_York')"))
+        await store.write(lambda tx: set_zone(tx, ALWAYS, "America/New_York", "init", iso(now)))
         laptop = await add_device(store, "laptop")
         f = Fleet(store)
         for hour in range(12):
