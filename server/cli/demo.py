@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 import signal
 import time
 from datetime import timedelta
@@ -33,6 +32,7 @@ from server.simulate.truth import EXEMPTIONS, Exempted, worth_exempting
 from server.store import access
 from server.store.assets import import_assets
 from server.store.driver import StoreError, Transaction
+from server.store.exemptions import grant_device
 from server.store.imports import Import
 from server.store.people import import_people
 
@@ -196,7 +196,7 @@ async def _grant(tx: Transaction, entry: Exempted) -> None:
     The command lets an exemption begin today at the earliest, and rightly so: nobody may excuse what is over. In the
     demo it plays the part of one that was granted at the time, so that its history shows how one looks.
     """
-    device = await tx.row("SELECT device_no FROM muster_devices WHERE hostname = ?", (entry.hostname,))
+    device = await tx.row("SELECT device_no, device_id FROM muster_devices WHERE hostname = ?", (entry.hostname,))
     if device is None:
         raise StoreError(f"The demo's device {entry.hostname} is not in the database: delete the folder, begin anew.")
     known = await tx.row(
@@ -205,11 +205,7 @@ async def _grant(tx: Transaction, entry: Exempted) -> None:
     if known is None:
         days = (entry.first_day.isoformat(), entry.last_day.isoformat())
         people = (EXEMPTIONS[entry.control], "petra.novak", "kofi.okoro")
-        await tx.run(
-            "INSERT INTO muster_exemptions (exemption_id, device_no, control, first_day, last_day, reason,"
-            " requested_by, approved_by, granted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (secrets.token_hex(8), device[0], entry.control, *days, *people, iso(time.time())),
-        )
+        await grant_device(tx, device[1], entry.control, days, people, iso(time.time()))
 
 
 async def _new_secret(tx: Transaction) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from datetime import date, datetime
 
@@ -14,6 +13,7 @@ from server.evaluate.days import today
 from server.evaluate.judge import fleet_zone
 from server.normalize.times import iso
 from server.store.driver import StoreError, Transaction
+from server.store.exemptions import grant_device
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -47,21 +47,15 @@ async def _grant(url: str, device_id: str, control: str, until: date, why: tuple
     now = time.time()
 
     async def work(tx: Transaction) -> dict[str, str]:
-        device = await tx.row("SELECT device_no FROM muster_devices WHERE device_id = ?", (device_id,))
-        if device is None:
-            raise StoreError(f"There is no device {device_id!r}: 'muster sql \"select * from devices\"' shows them.")
         if await tx.row("SELECT 1 FROM muster_controls WHERE control = ?", (control,)) is None:
             raise StoreError(f"No control {control!r} has been judged yet.")
         first = today(now, await fleet_zone(tx))
         if until < first:
             raise StoreError(f"An exemption until {until} would end before it begins today, {first}.")
-        exemption_id = secrets.token_hex(8)
-        await tx.run(
-            "INSERT INTO muster_exemptions (exemption_id, device_no, control, first_day, last_day, reason,"
-            " requested_by, approved_by, granted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (exemption_id, device[0], control, first.isoformat(), until.isoformat(), *why, iso(now)),
-        )
-        await tx.seq()
+        days = (first.isoformat(), until.isoformat())
+        exemption_id = await grant_device(tx, device_id, control, days, why, iso(now))
+        if exemption_id is None:
+            raise StoreError(f"There is no device {device_id!r}: 'muster sql \"select * from devices\"' shows them.")
         return {"exemption_id": exemption_id, "first_day": first.isoformat(), "last_day": until.isoformat()}
 
     return await write_to(url, work)

@@ -103,7 +103,7 @@ def key_file_option(command: Decorated) -> Decorated:
 def keep_options(command: Decorated) -> Decorated:
     """``--keep-rows-days``, ``--keep-events-days`` and ``--keep-verdicts-days``."""
     for what, least, days, says in (
-        ("verdicts", 32, 2557, "Verdicts, with their days and exemptions."),
+        ("verdicts", 32, 2557, "Verdicts, with their days. Exemptions are kept for ever."),
         ("events", 1, 30, "Rows of event queries."),
         ("rows", 32, 550, "Rows that ended, and when devices answered. Older days cannot be judged again."),
     ):

@@ -35,6 +35,7 @@ from server.evaluate.whole import refuse_unkept
 from server.normalize.times import iso, unix
 from server.store.days import begin_judging, close_judged
 from server.store.driver import StoreError, Transaction
+from server.store.exemptions import exempted
 from server.store.store import Store
 from server.store.tables import QueryTable
 
@@ -261,10 +262,7 @@ async def _lapses(
 
 
 async def _exempt(tx: Transaction, control: str, day: Day, verdicts: dict[int, Verdict]) -> None:
-    for (device_no,) in await tx.rows(
-        "SELECT device_no FROM muster_exemptions WHERE control = ? AND first_day <= ? AND last_day >= ?",
-        (control, day.day, day.day),
-    ):
+    for device_no in await exempted(tx, control, day.day):
         verdict = verdicts.get(device_no)
         if verdict and verdict.status != NOT_APPLICABLE:
             verdicts[device_no] = verdict._replace(status=EXEMPT)

@@ -29,7 +29,10 @@ OF_A_DEVICE = (
     ("muster_canary_devices", "muster_canary_devices", "joined_at"),
 )
 """Tables beside the queries' own whose rows of a device are deleted: public name, table, a column to go by."""
-BLANKED = ("muster_devices", "muster_node_keys", "muster_verdicts", "muster_exemptions", "muster_erasures")
+BLANKED = (
+    *("muster_devices", "muster_node_keys", "muster_verdicts", "muster_exemptions", "muster_exempted"),
+    "muster_erasures",
+)
 """Tables whose rows of a device stay without what is personal in them, or go at once."""
 
 

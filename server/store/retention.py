@@ -176,7 +176,4 @@ async def _forget_days(control_no: int, limit: str, stone: Tombstone, now: float
     await stone.count(tx, "muster_evaluation", deleted, now)
     days = await tx.run(f"DELETE FROM muster_days WHERE day < ? AND NOT {held}", (limit,))
     await stone.count(tx, "days", days, now)
-    held = _DAY_HELD.format(first="muster_exemptions.first_day", last="muster_exemptions.last_day")
-    exemptions = await tx.run(f"DELETE FROM muster_exemptions WHERE last_day < ? AND NOT {held}", (limit,))
-    await stone.count(tx, "exemptions", exemptions, now)
-    return deleted + days + exemptions
+    return deleted + days

@@ -14,6 +14,7 @@ from server.normalize.devices import DeviceFacts
 from server.store import access, deletions, erase
 from server.store.devices import Device
 from server.store.driver import StoreError
+from server.store.exemptions import grant_device
 from server.store.store import Store
 from server.wire.messages import BadLine
 from server.worker import Worker
@@ -79,11 +80,13 @@ async def told(f: Fleet, device: Device, name: str) -> None:
         )
     )
     await f.store.write(
-        lambda tx: tx.run(
-            "INSERT INTO muster_exemptions (exemption_id, device_no, control, first_day, last_day, reason,"
-            " requested_by, approved_by, granted_at)"
-            " VALUES (?, ?, ?, '2026-09-03', '2026-09-03', ?, ?, 'the boss', '2026-09-03')",
-            (device.device_id, device.device_no, CONTROL, f"{name} is ill", f"{name}@example.com"),
+        lambda tx: grant_device(
+            tx,
+            device.device_id,
+            CONTROL,
+            ("2026-09-03", "2026-09-03"),
+            (f"{name} is ill", f"{name}@example.com", "the boss"),
+            "2026-09-03T00:00:00Z",
         )
     )
 
