@@ -13,8 +13,9 @@ LONGEST_TABLE = 55
 LONGEST_COLUMN = 60
 
 RESERVED_TABLES = frozenset(
-    """devices devices_history days coverage exemptions rejects status_logs posture posture_runs posture_totals clocks
-    clock_stretches deletions erasures people people_access assets imports import_changes""".split()
+    """devices devices_history days coverage exemptions rejects status_logs posture posture_runs posture_totals
+    posture_failures posture_rates clocks clock_stretches deletions erasures people people_access assets imports
+    import_changes""".split()
 )
 # The second half is every Postgres table's: no column of ours can bear these names.
 OWN_COLUMNS = frozenset(
