@@ -14,8 +14,8 @@ LONGEST_COLUMN = 60
 
 RESERVED_TABLES = frozenset(
     """devices devices_history days coverage exemptions rejects status_logs posture posture_runs posture_totals
-    posture_revisions clocks clock_stretches deletions erasures people people_access assets imports
-    import_changes exemption_devices""".split()
+    posture_revisions posture_failures posture_rates clocks clock_stretches deletions erasures people people_access
+    assets imports import_changes exemption_devices""".split()
 )
 # The second half is every Postgres table's: no column of ours can bear these names.
 OWN_COLUMNS = frozenset(

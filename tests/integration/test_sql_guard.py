@@ -30,6 +30,7 @@ GOOD = [
     "SELECT day, status, COUNT(*) FROM posture GROUP BY 1, 2",
     "SELECT * FROM posture_runs",
     "SELECT * FROM posture_totals",
+    "SELECT * FROM posture_failures",
     "SELECT value FROM json_each('[1, 2]')",
     "SELECT upper(who), length(who), substr(who, 1, 1) FROM folks",
     "SELECT COUNT(*) FROM devices",

@@ -37,6 +37,7 @@ GOOD = {
     "SELECT COUNT(valid_from), COUNT(valid_to) FROM folks_history": [[2, 0]],
     "SELECT * FROM posture WHERE 1 = 0": [],
     "SELECT * FROM posture_totals WHERE 1 = 0": [],
+    "SELECT * FROM posture_failures WHERE 1 = 0": [],
     "SELECT row_number() OVER (ORDER BY who) FROM folks": [[1], [2]],
     "VALUES (1), (2)": [[1], [2]],
     "SELECT 'muster_tokens', 1 -- muster_tokens": [["muster_tokens", 1]],
