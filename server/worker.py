@@ -19,10 +19,11 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from server.api.keys import Presence
 from server.catalog.catalog import Catalog
-from server.evaluate.days import day_of, today
-from server.evaluate.judge import GRACE_SECONDS, evaluate, fleet_zone
+from server.evaluate.judge import GRACE_SECONDS, evaluate
 from server.evaluate.whole import oldest_whole_day
+from server.normalize.calendar import Calendar
 from server.normalize.times import DAY, iso, unix
+from server.store.calendar import read_calendar
 from server.store.canary_watch import watch_canary
 from server.store.days import CATCH_UP_DAYS
 from server.store.driver import StoreError, Transaction
@@ -73,7 +74,8 @@ class Worker:
 
     async def start(self) -> None:
         """Judge the days that ended while no server ran, if this one leads, then begin the schedule."""
-        zone = ZoneInfo(await self._store.read(fleet_zone))
+        calendar = await self._store.read(read_calendar)
+        zone = ZoneInfo(calendar.zone(calendar.today(self._began)))
         minute = GRACE_SECONDS // 60
         jobs: list[tuple[Job, CronTrigger | IntervalTrigger]] = [
             (self._by_leader(self.close_days), CronTrigger(hour=minute // 60, minute=minute % 60 + 1, timezone=zone)),
@@ -147,7 +149,7 @@ class Worker:
         The running day is left alone if nothing has come since the last time.
         """
         await self.close_days()
-        day = today(self._store.clock(), await self._store.read(fleet_zone))
+        day = (await self._store.read(read_calendar)).today(self._store.clock())
         state = (day, await self._store.read(last_seq), self._store.in_force)
         if state == self._judged:
             return
@@ -163,12 +165,12 @@ class Worker:
         try:
             if await go_on_erasing(driver, now):
                 await driver.scrub()
-            zone = await self._store.read(fleet_zone)
-            day = today(now, zone)
+            calendar = await self._store.read(read_calendar)
+            day = calendar.today(now)
             if await self._store.read(deleted_on) == day.isoformat():
                 return
             thinned = await thin(driver, iso(now - REORDER_DAYS * DAY))
-            deleted = await retain(driver, limits(self._keep, day, zone), now)
+            deleted = await retain(driver, limits(self._keep, day, calendar), now)
             await self._store.write(partial(_note_deleted, day))
         except StoreError as error:
             log.error("deleting what is too old failed, it will be tried again: %s", error)
@@ -194,11 +196,11 @@ async def _no_key(_in_force: InForce) -> None:
     return None
 
 
-def limits(keep: Keep, day: date, zone: str) -> Limits:
+def limits(keep: Keep, day: date, calendar: Calendar) -> Limits:
     """Up to when what is kept for so long goes on a day; whole days go, so that none is deleted in part."""
     return Limits(
-        rows=day_of(day - timedelta(days=keep.rows), zone).starts_at,
-        events=day_of(day - timedelta(days=keep.events), zone).starts_at,
+        rows=calendar.day(day - timedelta(days=keep.rows)).starts_at,
+        events=calendar.day(day - timedelta(days=keep.events)).starts_at,
         verdicts=(day - timedelta(days=keep.verdicts)).isoformat(),
     )
 
@@ -234,13 +236,13 @@ async def days_due(tx: Transaction, catalog: Catalog, now: float) -> list[date]:
     if first is None or first[0] is None:
         return []
     closed = {row[0] for row in await tx.rows("SELECT day FROM muster_days WHERE state <> 'open'")}
-    zone, due = await fleet_zone(tx), []
+    calendar, due = await read_calendar(tx), []
     day = max(
-        today(unix(first[0]), zone),
-        today(now, zone) - timedelta(days=CATCH_UP_DAYS),
-        oldest_whole_day(catalog, await kept_from(tx), zone),
+        calendar.today(unix(first[0])),
+        calendar.today(now) - timedelta(days=CATCH_UP_DAYS),
+        oldest_whole_day(catalog, await kept_from(tx), calendar),
     )
-    while unix(day_of(day, zone).ends_at) + GRACE_SECONDS <= now:
+    while unix(calendar.day(day).ends_at) + GRACE_SECONDS <= now:
         if day.isoformat() not in closed:
             due.append(day)
         day += timedelta(days=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from zoneinfo import ZoneInfo, available_timezones
 
 import click
 
@@ -21,10 +20,9 @@ from server.cli.options import (
     run,
 )
 from server.normalize.calendar import ALWAYS
-from server.normalize.times import iso
 from server.store import access
-from server.store.calendar import set_zone
-from server.store.driver import Transaction
+from server.store.calendar import known_zone, set_zone
+from server.store.driver import StoreError, Transaction
 from server.store.migrate import migrate as apply_migrations
 from server.store.migrate import pending
 from server.store.minimise_key import settled_key
@@ -41,9 +39,11 @@ def init(database: str, packs: Path | None, zone: str, as_json: bool) -> None:
 
     Both are shown this once; the database keeps only their hashes.
     """
-    if zone not in available_timezones():
-        raise click.UsageError(f"--zone {zone!r} is no time zone of the IANA database, such as Europe/Berlin")
-    made = run(make_database(database, packs, str(ZoneInfo(zone))))
+    try:
+        zone = known_zone(zone)
+    except StoreError as error:
+        raise click.UsageError(f"--zone: {error}") from error
+    made = run(make_database(database, packs, zone))
     if made is None:
         fail(f"{shown(database)} is initialised already: 'muster token add' and 'muster secret add' make more.", FAILED)
     if as_json:
@@ -69,7 +69,7 @@ async def make_database(url: str, packs: Path | None, zone: str) -> dict[str, st
             if await _initialised(tx):
                 return None
             await tx.run("INSERT INTO muster_meta (key, value) VALUES ('initialised_at', ?)", (str(int(now)),))
-            await set_zone(tx, ALWAYS, zone, "init", iso(now))
+            await set_zone(tx, ALWAYS, zone, "init", now)
             return {
                 "admin_token": await access.add_token(tx, "admin", "admin", now),
                 "enroll_secret": await access.add_enroll_secret(tx, "default", now),

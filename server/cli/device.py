@@ -19,7 +19,7 @@ from server.cli.imports import dry_run_option, file_argument, import_file, impor
 from server.cli.options import database_option, json_option, print_json, run
 from server.cli.tables import print_table
 from server.cli.transactions import read_from, write_to
-from server.evaluate.days import day_of
+from server.normalize.calendar import Calendar
 from server.store import assets as register
 from server.store import devices, listing
 from server.store import erase as erasing
@@ -69,10 +69,10 @@ def import_assets(path: Path, dry_run: bool, database: str, as_json: bool) -> No
     """
     table, assets = import_file(read_assets, path)
 
-    async def work(tx: Transaction, source: Import, zone: str) -> Changes:
+    async def work(tx: Transaction, source: Import, calendar: Calendar) -> Changes:
         if dry_run:
             return await register.plan_assets(tx, assets, table.columns)
-        return await register.import_assets(tx, source, assets, table.columns, lambda day: day_of(day, zone).starts_at)
+        return await register.import_assets(tx, source, assets, table.columns, lambda day: calendar.day(day).starts_at)
 
     done = run(import_into(database, "assets", table, work, dry=dry_run))
     print_import(done, table, dry=dry_run, as_json=as_json)

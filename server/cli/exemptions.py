@@ -9,9 +9,8 @@ import click
 
 from server.cli.options import database_option, json_option, print_json, run
 from server.cli.transactions import write_to
-from server.evaluate.days import today
-from server.evaluate.judge import fleet_zone
 from server.normalize.times import iso
+from server.store.calendar import read_calendar
 from server.store.driver import StoreError, Transaction
 from server.store.exemptions import grant_device
 
@@ -49,7 +48,7 @@ async def _grant(url: str, device_id: str, control: str, until: date, why: tuple
     async def work(tx: Transaction) -> dict[str, str]:
         if await tx.row("SELECT 1 FROM muster_controls WHERE control = ?", (control,)) is None:
             raise StoreError(f"No control {control!r} has been judged yet.")
-        first = today(now, await fleet_zone(tx))
+        first = (await read_calendar(tx)).today(now)
         if until < first:
             raise StoreError(f"An exemption until {until} would end before it begins today, {first}.")
         days = (first.isoformat(), until.isoformat())

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 
 from server.cli.options import database_option, json_option, print_json, run
 from server.cli.transactions import read_from, write_to
-from server.evaluate.days import day_of
-from server.evaluate.judge import fleet_zone
+from server.store.calendar import read_calendar
 from server.store.driver import Transaction
-from server.store.holds import LOOK_BACK_DAYS, add_hold, end_hold, list_holds
+from server.store.holds import add_hold, end_hold, list_holds
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -38,10 +37,7 @@ def add(first: datetime, last: datetime, reason: str, database: str, as_json: bo
         raise click.UsageError(f"the hold would end on {last.date()} before it begins on {first.date()}")
 
     async def work(tx: Transaction) -> str:
-        zone = await fleet_zone(tx)
-        begin, end = first.date(), last.date()
-        instants = day_of(begin - timedelta(days=LOOK_BACK_DAYS), zone).starts_at, day_of(end, zone).ends_at
-        return await add_hold(tx, (begin.isoformat(), end.isoformat()), instants, reason, time.time())
+        return await add_hold(tx, await read_calendar(tx), first.date(), last.date(), reason, time.time())
 
     hold_id = run(write_to(database, work))
     print_json({"hold_id": hold_id}) if as_json else click.echo(hold_id)

@@ -14,8 +14,8 @@ from server.catalog.problems import CatalogError
 from server.catalog.table_files import TableFile
 from server.cli.options import PROBLEMS, fail, print_json
 from server.cli.transactions import read_from, write_to
-from server.evaluate.days import today
-from server.evaluate.judge import fleet_zone
+from server.normalize.calendar import Calendar
+from server.store.calendar import read_calendar
 from server.store.driver import Transaction
 from server.store.imports import Changes, Import
 
@@ -47,22 +47,27 @@ def import_file(read: Callable[[Path], Result], path: Path) -> Result:
 
 
 async def import_into(
-    url: str, kind: str, table: TableFile, work: Callable[[Transaction, Import, str], Awaitable[Changes]], *, dry: bool
+    url: str,
+    kind: str,
+    table: TableFile,
+    work: Callable[[Transaction, Import, Calendar], Awaitable[Changes]],
+    *,
+    dry: bool,
 ) -> Changes:
-    """Run the import of a file in a transaction, or its plan on a reader's view; ``work`` gets the fleet's zone."""
+    """Run the import of a file in a transaction, or its plan on a reader's view; ``work`` gets the fleet's days."""
     now = time.time()
 
     async def imported(tx: Transaction) -> Changes:
-        zone = await fleet_zone(tx)
+        calendar = await read_calendar(tx)
         source = Import(
             kind=kind,
             file=table.name,
             sha256=table.sha256,
             by=getpass.getuser(),
             now=now,
-            today=today(now, zone).isoformat(),
+            today=calendar.today(now).isoformat(),
         )
-        return await work(tx, source, zone)
+        return await work(tx, source, calendar)
 
     return await (read_from if dry else write_to)(url, imported)
 

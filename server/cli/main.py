@@ -15,6 +15,7 @@ COMMANDS = {
     "init": "server.cli.database",
     "serve": "server.cli.serve",
     "migrate": "server.cli.database",
+    "zone": "server.cli.zone",
     "doctor": "server.cli.doctor",
     "evaluate": "server.cli.judge",
     "sql": "server.cli.ask",

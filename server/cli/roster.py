@@ -16,9 +16,9 @@ from server.cli.imports import dry_run_option, file_argument, import_file, impor
 from server.cli.options import database_option, json_option, print_json, run
 from server.cli.tables import print_table
 from server.cli.transactions import read_from
-from server.evaluate.days import today
-from server.evaluate.judge import fleet_zone
+from server.normalize.calendar import Calendar
 from server.store import people as store
+from server.store.calendar import read_calendar
 from server.store.driver import Transaction
 from server.store.imports import Changes, Import
 from server.store.migrate import require_current
@@ -49,7 +49,7 @@ def import_people(path: Path, dry_run: bool, database: str, as_json: bool) -> No
     """
     table, people = import_file(read_people, path)
 
-    async def work(tx: Transaction, source: Import, _zone: str) -> Changes:
+    async def work(tx: Transaction, source: Import, _calendar: Calendar) -> Changes:
         if dry_run:
             return await store.plan_people(tx, people)
         return await store.import_people(tx, source, people)
@@ -65,7 +65,7 @@ def listed(database: str, as_json: bool) -> None:
     """Show everybody: active, leaving, departed, missing (from the last file) or erased."""
 
     async def work(tx: Transaction) -> list[dict[str, object]]:
-        return await store.list_people(tx, today(time.time(), await fleet_zone(tx)).isoformat())
+        return await store.list_people(tx, (await read_calendar(tx)).today(time.time()).isoformat())
 
     found = run(read_from(database, work))
     if as_json:

@@ -8,10 +8,10 @@ from typing import Any
 
 from server.catalog.catalog import LoadedControl
 from server.catalog.lists import ReferenceList
-from server.evaluate.days import Day
 from server.evaluate.language import RuleError
 from server.evaluate.rules import compile_rule
 from server.evaluate.statements import evidence
+from server.normalize.calendar import Day
 from server.store.driver import Transaction
 from server.store.tables import QueryTable
 

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from aiohttp import web
 
 from server.console.strips import CountedRun, DayOfControl, totals_by_day, window
-from server.evaluate.days import Day
+from server.normalize.calendar import Day
 from server.store.driver import Transaction
 
 

@@ -14,12 +14,12 @@ from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.controls import Case, PlatformRule
 from server.catalog.lists import BUILT_IN, ReferenceList
 from server.catalog.packs import Pack
-from server.evaluate.days import day_of
 from server.evaluate.judge import evaluate
 from server.evaluate.language import RuleError
 from server.evaluate.rules import compile_rule
 from server.evaluate.statements import evidence
 from server.normalize.answers import answers_of
+from server.normalize.calendar import day_of
 from server.normalize.devices import DeviceFacts
 from server.normalize.minimise import Minimiser
 from server.normalize.names import scheduled_name

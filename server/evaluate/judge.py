@@ -14,7 +14,6 @@ from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.schema import PLATFORMS
 from server.evaluate import statements
 from server.evaluate.courts import Court, controls_of, courts_of
-from server.evaluate.days import FIRST_DAY, Day, day_of, today
 from server.evaluate.language import RuleError
 from server.evaluate.rules import Rule, compile_rule, lists_named
 from server.evaluate.runs import VerdictRun, place
@@ -32,7 +31,9 @@ from server.evaluate.verdicts import (
     judge_silence,
 )
 from server.evaluate.whole import refuse_unkept
+from server.normalize.calendar import FIRST_DAY, Day
 from server.normalize.times import iso, unix
+from server.store.calendar import read_calendar
 from server.store.days import begin_judging, close_judged
 from server.store.driver import StoreError, Transaction
 from server.store.exemptions import exempted
@@ -57,30 +58,24 @@ class Judged:
     changed: int
 
 
-async def fleet_zone(tx: Transaction) -> str:
-    """The fleet's time zone, the newest that was set."""
-    found = await tx.row("SELECT zone FROM muster_zones ORDER BY first_day DESC LIMIT 1")
-    return str(found[0]) if found else "UTC"
-
-
 async def evaluate(store: Store, first: date, last: date, *, as_applied: bool = False) -> list[Judged]:
     """Judge every day from ``first`` to ``last``, in order. Raises ``StoreError`` for days that are not there yet.
 
     They are judged by the packs that are in force now or, ``as_applied``, by those that were at the end of each day.
     """
-    zone = await store.read(fleet_zone)
-    now = store.clock()
+    calendar = await store.read(read_calendar)
+    running = calendar.today(store.clock())
     if last < first:
         raise StoreError(f"The period ends on {last} before it begins on {first}.")
     if first < FIRST_DAY:
         raise StoreError(f"{first} is before {FIRST_DAY}: there were no computers' days to judge.")
-    if last > today(now, zone):
-        raise StoreError(f"{last} is in the future: it is {today(now, zone)} in the fleet's zone {zone}.")
-    await store.read(partial(refuse_unkept, store.catalog, first, last, zone))
+    if last > running:
+        raise StoreError(f"{last} is in the future: it is {running} in the fleet's zone {calendar.zone(running)}.")
+    await store.read(partial(refuse_unkept, store.catalog, first, last, calendar))
     results: list[Judged] = []
     day = first
     while day <= last:
-        results += await _evaluate_day(store, day_of(day, zone), as_applied=as_applied)
+        results += await _evaluate_day(store, calendar.day(day), as_applied=as_applied)
         day += timedelta(days=1)
     return results
 
@@ -210,7 +205,8 @@ async def _judge_platform(
         for device_no, *sums in await tx.rows(statements.counts_at_end(table, rule), (day.ends_at, day.ends_at))
     }
     fresh_days = timedelta(days=loaded.control.fresh_within_days - 1)
-    fresh_from = day_of(date.fromisoformat(day.day) - fresh_days, day.zone).starts_at if fresh_days else day.starts_at
+    calendar = await read_calendar(tx)
+    fresh_from = calendar.day(date.fromisoformat(day.day) - fresh_days).starts_at if fresh_days else day.starts_at
     span, name = (day.ends_at, day.starts_at, day.starts_at), table.name
     parameters = (*span, name, day.ends_at, name, name, day.ends_at, platform, day.starts_at)
     verdicts: dict[int, Verdict] = {}

@@ -21,7 +21,7 @@ from server.catalog.lists import ReferenceList
 from server.catalog.problems import did_you_mean
 from server.catalog.sql_text import SqlText
 from server.evaluate import scalar
-from server.evaluate.days import Day
+from server.normalize.calendar import Day
 from server.normalize.values import BIGINT, DOUBLE, TEXT
 
 BOOLEAN, NULL = "boolean", "null"

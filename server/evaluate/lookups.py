@@ -10,7 +10,6 @@ from sqlglot import exp
 
 from server.catalog.lists import BUILT_IN, BuiltInList, ReferenceList
 from server.catalog.problems import did_you_mean
-from server.evaluate.days import Day
 from server.evaluate.language import (
     BOOLEAN,
     NUMBERS,
@@ -24,6 +23,7 @@ from server.evaluate.language import (
     shown_kind,
     text_literal,
 )
+from server.normalize.calendar import Day
 from server.normalize.values import BIGINT, DOUBLE, TEXT, Value
 
 MOST_VALUES = 16

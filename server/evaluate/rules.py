@@ -11,9 +11,9 @@ from functools import lru_cache
 
 from server.catalog.controls import PlatformRule
 from server.catalog.lists import BUILT_IN, ReferenceList
-from server.evaluate.days import FIRST_DAY, Day, day_of
 from server.evaluate.functions import call, names_of_lists
 from server.evaluate.language import BOOLEAN, RuleError, Writing, compile_part, parse
+from server.normalize.calendar import FIRST_DAY, Day, day_of
 
 ALWAYS = "1 = 1"
 ANY_DAY = day_of(FIRST_DAY, "UTC")

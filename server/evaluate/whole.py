@@ -5,29 +5,29 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from server.catalog.catalog import Catalog
-from server.evaluate.days import FIRST_DAY, day_of, today
+from server.normalize.calendar import FIRST_DAY, Calendar
 from server.normalize.times import unix
 from server.store.driver import StoreError, Transaction
 from server.store.holds import kept_from, list_holds
 
 
-def oldest_whole_day(catalog: Catalog, kept: str, zone: str) -> date:
+def oldest_whole_day(catalog: Catalog, kept: str, calendar: Calendar) -> date:
     """The first day that can be judged where nothing is deleted from an instant on: it may look back on others."""
     if not kept:
         return FIRST_DAY
-    first = today(unix(kept), zone)
+    first = calendar.today(unix(kept))
     looks_back = max((loaded.control.fresh_within_days for loaded in catalog.judged()), default=1) - 1
-    return first + timedelta(days=looks_back + (day_of(first, zone).starts_at < kept))
+    return first + timedelta(days=looks_back + (calendar.day(first).starts_at < kept))
 
 
-async def refuse_unkept(catalog: Catalog, first: date, last: date, zone: str, tx: Transaction) -> None:
+async def refuse_unkept(catalog: Catalog, first: date, last: date, calendar: Calendar, tx: Transaction) -> None:
     """Judging what has been deleted in part would turn verdicts of old into ``no_data``."""
     holds = [hold for hold in await list_holds(tx) if hold.ended_at is None]
-    day, oldest = first, oldest_whole_day(catalog, await kept_from(tx), zone)
+    day, oldest = first, oldest_whole_day(catalog, await kept_from(tx), calendar)
     while day <= last and day < oldest:
         if not any(
             hold.first_day <= day.isoformat() <= hold.last_day
-            and day >= oldest_whole_day(catalog, hold.whole_from, zone)
+            and day >= oldest_whole_day(catalog, hold.whole_from, calendar)
             for hold in holds
         ):
             raise StoreError(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from datetime import date, timedelta
 
+from server.normalize.calendar import Calendar
 from server.normalize.times import iso
 from server.store.driver import StoreError, Transaction
 
@@ -33,13 +35,33 @@ async def kept_from(tx: Transaction) -> str:
     return str(found[0]) if found else ""
 
 
-async def add_hold(tx: Transaction, days: tuple[str, str], instants: tuple[str, str], reason: str, now: float) -> str:
-    """Hold what the days from the first to the last need, which is between two instants; returns the hold's id."""
+def _instants(calendar: Calendar, first: date, last: date) -> tuple[str, str]:
+    """Between which instants lies what days need."""
+    return calendar.day(first - timedelta(days=LOOK_BACK_DAYS)).starts_at, calendar.day(last).ends_at
+
+
+async def refit_holds(tx: Transaction, calendar: Calendar) -> None:
+    """Bring open holds to the bounds that their days have now."""
+    held = await tx.rows("SELECT hold_id, first_day, last_day FROM muster_holds WHERE ended_at IS NULL")
+    await tx.many(
+        "UPDATE muster_holds SET starts_at = ?, ends_at = ? WHERE hold_id = ?",
+        [
+            (*_instants(calendar, date.fromisoformat(first), date.fromisoformat(last)), held_id)
+            for held_id, first, last in held
+        ],
+    )
+
+
+async def add_hold(tx: Transaction, calendar: Calendar, first: date, last: date, reason: str, now: float) -> str:
+    """Hold what the days from the first to the last need; returns the hold's id."""
     hold_id = secrets.token_hex(6)
     await tx.run(
         "INSERT INTO muster_holds (hold_id, first_day, last_day, starts_at, ends_at, whole_from, reason, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (hold_id, *days, *instants, await kept_from(tx), reason, iso(now)),
+        (
+            *(hold_id, first.isoformat(), last.isoformat(), *_instants(calendar, first, last)),
+            *(await kept_from(tx), reason, iso(now)),
+        ),
     )
     return hold_id
 

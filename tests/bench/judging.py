@@ -10,8 +10,8 @@ from statistics import median
 from typing import NamedTuple
 
 from server.catalog.schema import PLATFORMS
-from server.evaluate.days import day_of
 from server.evaluate.judge import evaluate
+from server.normalize.calendar import day_of
 from server.normalize.times import unix
 from server.store.devices import Device
 from server.store.driver import Transaction

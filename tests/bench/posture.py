@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from statistics import median
 
 from server.catalog.schema import PLATFORMS
-from server.evaluate.days import day_of
+from server.normalize.calendar import day_of
 from server.normalize.times import iso
 from server.store.driver import Transaction
 from server.store.store import Store

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from server.api.keys import Presence
-from server.evaluate.days import day_of
 from server.evaluate.judge import evaluate
-from server.normalize.calendar import ALWAYS
+from server.normalize.calendar import ALWAYS, Calendar, day_of
 from server.normalize.times import iso
 from server.store import deletions
 from server.store.calendar import set_zone
@@ -45,8 +44,8 @@ def until(day: float, verdicts: str = "1970-01-01") -> Limits:
 
 
 async def hold(store: Store, first: int, last: int) -> str:
-    days = (FIRST + timedelta(days=first)).isoformat(), (FIRST + timedelta(days=last)).isoformat()
-    return await store.write(lambda tx: add_hold(tx, days, (at(first - 31), at(last + 1)), "audit", store.clock()))
+    days = FIRST + timedelta(days=first), FIRST + timedelta(days=last)
+    return await store.write(lambda tx: add_hold(tx, Calendar(), *days, "audit", store.clock()))
 
 
 async def test_rows_that_ended_go_and_open_ones_stay_and_the_count_is_kept(tmp_path: Path) -> None:
@@ -260,7 +259,7 @@ async def test_the_worker_deletes_once_a_day_by_whole_days_of_the_zone(tmp_path:
     now = float(MIDNIGHT + 60 * DAY + 3 * HOUR)
     clock = [now]
     async with open_store(tmp_path, CATALOG, clock=lambda: clock[0]) as store:
-        await store.write(lambda tx: set_zone(tx, ALWAYS, "America/New_York", "init", iso(now)))
+        await store.write(lambda tx: set_zone(tx, ALWAYS, "America/New_York", "init", now))
         laptop = await add_device(store, "laptop")
         f = Fleet(store)
         for hour in range(12):
@@ -305,7 +304,7 @@ async def test_the_worker_deletes_while_devices_report(tmp_path: Path, monkeypat
 
 
 def test_limits_are_the_beginnings_of_days() -> None:
-    found = limits(Keep(550, 30, 2557), date(2026, 9, 1), "Europe/Berlin")
+    found = limits(Keep(550, 30, 2557), date(2026, 9, 1), Calendar([(ALWAYS, "Europe/Berlin")]))
     assert found.rows == day_of(date(2025, 2, 28), "Europe/Berlin").starts_at == "2025-02-27T23:00:00Z"
     assert found.events == "2026-08-01T22:00:00Z"
     assert found.verdicts == "2019-09-01"

@@ -12,7 +12,7 @@ import pytest
 from server.api.keys import Presence
 from server.catalog.assets import Asset
 from server.catalog.people import Person
-from server.evaluate.days import day_of
+from server.normalize.calendar import day_of
 from server.normalize.devices import DeviceFacts
 from server.store import access, assets, erase, people
 from server.store.days import begin_judging, close_judged

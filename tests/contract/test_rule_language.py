@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from server.catalog.lists import ReferenceList
-from server.evaluate.days import Day
 from server.evaluate.rules import compile_predicate
+from server.normalize.calendar import Day
 from server.store.driver import Transaction
 from tests.support.stores import open_store, shipped_catalog
 

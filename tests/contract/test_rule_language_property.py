@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from server.catalog.lists import ReferenceList
 from server.evaluate import scalar
-from server.evaluate.days import Day
 from server.evaluate.language import RuleError
 from server.evaluate.rules import Predicate, compile_predicate
+from server.normalize.calendar import Day
 from server.store.driver import Transaction
 from server.store.store import Store
 from tests.support.stores import open_store, shipped_catalog

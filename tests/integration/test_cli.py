@@ -51,6 +51,8 @@ def test_init_prints_what_is_needed_once(empty: str) -> None:
         (["evaluate"], 2, "--day"),
         (["evaluate", "--from", "2026-01-01"], 2, "--from and --to"),
         (["init", "--zone", "Mars/Olympus"], 2, "time zone"),
+        (["zone", "Mars/Olympus"], 2, "time zone"),
+        (["zone"], 4, "muster init"),
         (["serve", "--listen", "nowhere"], 2, "HOST:PORT"),
         (["packs", "check", "--packs", "tests/unit"], 3, "no packs here"),
         (["nope"], 2, "No such command"),
@@ -212,6 +214,17 @@ def test_an_exemption_shows_the_status_below_it(tmp_path: Path, empty: str) -> N
         muster("evaluate", "--database", server.database, "--day", day)
         found = ask(server.database, "SELECT status, underlying_status FROM posture WHERE control = 'osquery-current'")
         assert found == [["exempt", "no_data"]]
+
+
+def test_the_zone_is_told_and_changed(either: str) -> None:
+    assert muster("zone", "--database", either).stdout == "The fleet's days are those of UTC.\n"
+    told = muster("zone", "America/New_York", "--database", either).stdout
+    assert "they are those of America/New_York; that day has 2" in told
+    found = json.loads(muster("zone", "--json", "--database", either).stdout)
+    assert (found["zone"], [entry["zone"] for entry in found["coming"]]) == ("UTC", ["America/New_York"])
+    refused = muster("zone", "Pacific/Kiritimati", "--database", either, check=False)
+    assert refused.returncode == 1
+    assert "too far ahead" in refused.stderr
 
 
 def test_one_server_a_file(tmp_path: Path) -> None:

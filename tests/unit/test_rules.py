@@ -10,11 +10,11 @@ import pytest
 
 from server.catalog.controls import PlatformRule
 from server.catalog.lists import ReferenceList
-from server.evaluate.days import Day
 from server.evaluate.language import RuleError
 from server.evaluate.rules import Predicate, compile_predicate, compile_rule, lists_named
 from server.evaluate.scalar import FUNCTIONS
 from server.evaluate.verdicts import Counts, Heard, judge_rows, judge_silence
+from server.normalize.calendar import Day
 
 COLUMNS = {"n": "bigint", "d": "double", "t": "text", "some_column": "text"}
 PORTS = ReferenceList(

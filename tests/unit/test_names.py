@@ -1,13 +1,11 @@
-"""Names in SQL, and calendar days with daylight saving."""
+"""Names in SQL."""
 
 import re
-from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.evaluate.days import day_of, today
 from server.normalize.rows import Column
 from server.store.names import column_name, internal_name, table_name
 from server.store.tables import QueryTable
@@ -77,15 +75,3 @@ def test_internal_names_that_would_be_cut_alike_differ() -> None:
     assert len({internal_name(kind, name) for kind in ("rows", "open") for name in twins}) == 4
     # What a long name becomes is no name that a short one could have.
     assert not internal_name("rows", twins[0]).startswith("muster_rows_")
-
-
-def test_days_have_23_24_and_25_hours() -> None:
-    spring, autumn = day_of(date(2026, 3, 29), "Europe/Berlin"), day_of(date(2026, 10, 25), "Europe/Berlin")
-    assert (spring.starts_at, spring.ends_at) == ("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z")
-    assert (autumn.starts_at, autumn.ends_at) == ("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z")
-
-
-def test_today_is_the_zones() -> None:
-    noon_utc = 1_774_785_600  # 2026-03-29T12:00:00Z
-    assert today(noon_utc, "UTC") == date(2026, 3, 29)
-    assert today(noon_utc, "Pacific/Kiritimati") == date(2026, 3, 30)
