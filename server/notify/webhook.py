@@ -1,6 +1,6 @@
 """Messages as signed HTTP requests, by the conventions of Standard Webhooks.
 
-The receiver checks ``webhook-signature``: ``v1,`` and the base64 of HMAC-SHA256, keyed with the bytes of the secret, over
+The receiver checks ``webhook-signature``: ``v1,`` and the base64 of HMAC-SHA256, keyed with the secret, of
 ``webhook-id``, ``webhook-timestamp`` and the body with dots between. The id stays the same when a message comes again.
 """
 
