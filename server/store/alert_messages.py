@@ -63,6 +63,7 @@ async def note_delivered(tx: Transaction, delivery: Delivery, now: float) -> Non
         " AND channel = ?",
         (delivery.attempts + 1, iso(now), delivery.message_no, delivery.channel),
     )
+    await _forget_sent(tx, delivery.message_no)
 
 
 async def note_failed(tx: Transaction, delivery: Delivery, error: str, now: float, *, for_good: bool) -> bool:
@@ -75,7 +76,19 @@ async def note_failed(tx: Transaction, delivery: Delivery, error: str, now: floa
         (delivery.attempts + 1, iso(now + pause), iso(now) if over else None, error[:500], delivery.message_no,
          delivery.channel),
     )  # fmt: skip
+    if over:
+        await _forget_sent(tx, delivery.message_no)
     return over
+
+
+async def _forget_sent(tx: Transaction, message_no: int) -> None:
+    """Keep no names of devices in a message that nobody sends any more; its alerts stay."""
+    await tx.run(
+        "UPDATE muster_alert_messages SET body = '' WHERE message_no = ? AND NOT EXISTS ("
+        "SELECT 1 FROM muster_alert_deliveries d WHERE d.message_no = muster_alert_messages.message_no"
+        " AND d.delivered_at IS NULL AND d.given_up_at IS NULL)",
+        (message_no,),
+    )
 
 
 async def list_deliveries(tx: Transaction, limit: int, *, undelivered: bool = False) -> list[dict[str, object]]:

@@ -52,9 +52,10 @@ SELECT d.device_no, d.last_seen_at FROM muster_devices d
 """Devices that were not heard of for too long. Parameters: last heard of before, and not before."""
 
 _EXPIRING = """
-SELECT e.exemption_id, COALESCE(d.device_no, 0), e.control, e.last_day, e.reason
-  FROM exemptions e LEFT JOIN muster_devices d ON d.device_id = e.device_id
- WHERE e.last_day BETWEEN ? AND ?
+SELECT e.exemption_id, COALESCE(e.device_no, 0), e.control, e.last_day,
+       CASE WHEN e.scope = 'device' THEN e.reason ELSE e.scope || ' ' || e.subject || ': ' || e.reason END
+  FROM muster_exemptions e
+ WHERE e.state = 'approved' AND e.last_day BETWEEN ? AND ?
    AND NOT EXISTS (SELECT 1 FROM muster_alerts a
                     WHERE a.kind = 'exemption_expiring' AND a.subject = e.exemption_id || ' ' || e.last_day)
  ORDER BY e.exemption_id

@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from server.applying import apply
+from server.catalog.canary import parse_selector
 from server.evaluate.judge import evaluate
 from server.normalize.names import scheduled_name
+from server.normalize.times import iso
 from server.notify.channels import Channel
 from server.notify.mail import Mail
 from server.notify.tell import Telling, tell
@@ -23,9 +26,11 @@ from server.store import erase
 from server.store.alert_messages import list_deliveries
 from server.store.alerts import Limits
 from server.store.devices import Device
+from server.store.exemptions import grant_device
+from server.store.shipping import Request, roll_back
 from server.store.store import Store
 from server.wire.log import parse_log
-from tests.support import sinks
+from tests.support import packs, sinks
 from tests.support.catalogs import daily_catalog
 from tests.support.server import snapshot_line
 from tests.support.stores import add_device, open_store, rows
@@ -239,6 +244,7 @@ async def test_a_message_is_sent_until_it_arrives_over_each_channel(tmp_path: Pa
             assert not any("not-for-lists" in str(one["channel"]) for one in done)
             [delivered] = await f.alerts("delivered_at")
             assert delivered[0] is not None
+            assert await rows(f.store, "SELECT body FROM muster_alert_messages") == [("",)]
 
 
 async def test_a_message_is_given_up_when_the_receiver_is_gone_or_after_three_days(tmp_path: Path) -> None:
@@ -278,3 +284,36 @@ async def test_without_a_channel_what_is_new_is_kept_and_told_to_nobody_later(tm
         await f.look()
         assert await f.alerts("kind, message_id, delivered_at") == [("failing", None, None)]
         assert sink.requests == []
+
+
+async def test_an_exemption_that_ends_soon_is_told_once(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        laptop = await add_device(f.store, "laptop")
+        why = ("an old build", "ada", "bob")
+        days = ("2026-09-02", "2026-09-20")
+        await f.store.write(lambda tx: grant_device(tx, laptop.device_id, CONTROL, days, why, iso(f.clock[0])))
+        f.at(4, 9)
+        await f.store.heard([laptop.device_no])
+        await f.look()
+        assert await f.alerts() == []
+        f.at(6, 9)
+        await f.look()
+        await f.look()
+        told = [("exemption_expiring", "laptop", CONTROL, "2026-09-20", "an old build")]
+        assert await f.alerts("kind, hostname, control, day, detail") == told
+
+
+async def test_a_stopped_canary_is_told_once(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        driver, one, other = f.store.driver, packs.content(), packs.content({packs.CONTROL: packs.control("who = 'x'")})
+        await apply(driver, one, Request(by="ada"), f.clock[0])
+        f.at(1, 9)
+        await apply(driver, other, Request(by="ada", selector=parse_selector("tag=eng")), f.clock[0])
+        f.at(1, 10)
+        await f.look()
+        assert await f.alerts() == []
+        await roll_back(driver, None, Request(by="bob", note="it was slow"), f.clock[0])
+        await f.look()
+        await f.look()
+        [(kind, detail)] = await f.alerts("kind, detail")
+        assert kind == "canary_stopped" and "bob" in detail and "it was slow" in detail
