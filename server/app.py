@@ -30,6 +30,7 @@ from server.drivers.postgres_scratch import scratch_postgres
 from server.drivers.sqlite import open_sqlite
 from server.drivers.sqlite_ask import SqliteAsker
 from server.drivers.sqlite_findings import examine_sqlite
+from server.notify.tell import Telling
 from server.store.ask import Asker
 from server.store.clones import Clones
 from server.store.driver import Driver, NotReadyError, StoreError, Work
@@ -224,6 +225,7 @@ class ServeOptions:
     key_file: Path | None = None
     keep: Keep = field(default_factory=Keep)
     sql_database: str | None = None
+    telling: Telling = field(default_factory=Telling)
 
 
 async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
@@ -240,7 +242,7 @@ async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
             sql_database=options.sql_database,
         ) as (store, database):
             app = web_app(store, database.asker)
-            worker = Worker(store, app[PRESENCE], options.keep, key_of=_key_of(options, store))
+            worker = Worker(store, app[PRESENCE], options.keep, key_of=_key_of(options, store), telling=options.telling)
             # wire.body inflates: it keeps to the limits of the endpoint.
             runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
             await runner.setup()

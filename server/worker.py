@@ -23,6 +23,7 @@ from server.evaluate.judge import GRACE_SECONDS, evaluate
 from server.evaluate.whole import oldest_whole_day
 from server.normalize.calendar import Calendar
 from server.normalize.times import DAY, iso, unix
+from server.notify.tell import Telling, tell
 from server.store.calendar import read_calendar
 from server.store.canary_watch import watch_canary
 from server.store.days import CATCH_UP_DAYS
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 15
 PROVISIONAL_SECONDS = 45
+TELL_SECONDS = 30
+"""How often it is looked what people should hear of."""
 CANARY_SECONDS = 20
 """How often it is looked whether the canary has to stop."""
 KEEP_SECONDS = 600
@@ -62,10 +65,19 @@ Job = Callable[[], Awaitable[None]]
 class Worker:
     """The scheduled jobs of one server."""
 
-    def __init__(self, store: Store, presence: Presence, keep: Keep = Keep(), *, key_of: KeyOf | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        presence: Presence,
+        keep: Keep = Keep(),
+        *,
+        key_of: KeyOf | None = None,
+        telling: Telling | None = None,
+    ) -> None:
         self._store = store
         self._presence = presence
         self._keep = keep
+        self._telling = telling or Telling()
         self._lease = Lease(LEADER, store.write)
         self._packs = Reloader(store, key_of or _no_key, self._lease.holder)
         self._scheduler = AsyncIOScheduler()
@@ -85,6 +97,7 @@ class Worker:
             (self.lead, IntervalTrigger(seconds=LEASE_SECONDS / 3)),
             (self.look_at_packs, IntervalTrigger(seconds=LOOK_SECONDS)),
             (self._by_leader(self.watch_canary), IntervalTrigger(seconds=CANARY_SECONDS)),
+            (self._by_leader(self.tell), IntervalTrigger(seconds=TELL_SECONDS)),
         ]
         for job, trigger in jobs:
             self._scheduler.add_job(
@@ -93,6 +106,7 @@ class Worker:
         await self._packs.begin()
         self._scheduler.start()
         if await self._lease.renew():
+            await self.tell()
             await self.judge_news()
             await self.watch_canary()
 
@@ -122,6 +136,14 @@ class Worker:
             await watch_canary(self._store, self._began)
         except StoreError as error:
             log.error("the canary was not looked at, it will be tried again: %s", error)
+
+    async def tell(self) -> None:
+        """Tell people what is new."""
+        try:
+            day = (await self._store.read(read_calendar)).today(self._store.clock())
+            await tell(self._store, self._telling, day.isoformat(), self._began)
+        except StoreError as error:
+            log.error("nobody was told what is new, it will be tried again: %s", error)
 
     def _by_leader(self, job: Job) -> Job:
         @wraps(job)

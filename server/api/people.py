@@ -25,6 +25,7 @@ PRINCIPAL = web.RequestKey("principal", Principal)
 LISTS = {
     "devices": "SELECT * FROM devices ORDER BY device_id",
     "coverage": "SELECT * FROM coverage ORDER BY device_id, query, first_at",
+    "alerts": "SELECT * FROM posture_alerts ORDER BY raised_at DESC, kind, control, device_id, detail",
     "clocks": "SELECT * FROM clocks ORDER BY device_id, first_read_at",
     "clock_stretches": "SELECT * FROM clock_stretches ORDER BY device_id, first_at",
     "days": "SELECT * FROM days ORDER BY day",

@@ -24,6 +24,7 @@ COMMANDS = {
     "token": "server.cli.credentials",
     "secret": "server.cli.credentials",
     "exempt": "server.cli.exemptions",
+    "alerts": "server.cli.alerts",
     "device": "server.cli.device",
     "roster": "server.cli.roster",
     "hold": "server.cli.hold",

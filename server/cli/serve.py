@@ -13,6 +13,7 @@ import click
 
 from server.app import ServeOptions
 from server.app import serve as serve_app
+from server.cli.alerts import alert_options
 from server.cli.options import (
     FAILED,
     applied_packs_option,
@@ -24,6 +25,7 @@ from server.cli.options import (
     run,
     sql_database_option,
 )
+from server.notify.tell import Telling
 from server.worker import Keep
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -36,6 +38,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @max_age_option
 @key_file_option
 @keep_options
+@alert_options
 @click.option("--listen", envvar="MUSTER_LISTEN", default="127.0.0.1:8443", show_default=True, show_envvar=True,
               metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")  # fmt: skip
 @click.option("--tls-cert", envvar="MUSTER_TLS_CERT", type=_FILE, show_envvar=True, help="Certificate chain, PEM.")
@@ -49,6 +52,7 @@ def serve(
     keep_rows_days: int,
     keep_events_days: int,
     keep_verdicts_days: int,
+    telling: Telling,
     listen: str,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -71,6 +75,7 @@ def serve(
         key_file=key_file,
         keep=Keep(keep_rows_days, keep_events_days, keep_verdicts_days),
         sql_database=sql_database,
+        telling=telling,
     )
     _look_for_cycles_seldom()
     try:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from random import Random
 
-from server.evaluate.days import day_of
 from server.evaluate.runs import VerdictRun, place
 from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, NO_DATA, NOT_APPLICABLE, PASS, STALE, Verdict
+from server.normalize.calendar import day_of
 from server.store.driver import Transaction
 from server.store.store import Store
 

@@ -1,0 +1,1 @@
+"""What people are told, shaped from what is stored and judged: texts and numbers. Pure."""
