@@ -47,6 +47,8 @@ class Fleet(Strict):
 
     budget_seconds_a_day: Annotated[int, Field(ge=1, le=86_400)] = 300
     """Seconds of a device's day that all its queries together may take."""
+    exemption_days_max: Annotated[int, Field(ge=1, le=3660)] = 365
+    """Days that an exemption may last at most."""
     extension_tables: dict[Name, ExtensionTable] = Field(default_factory=dict)
     canary: CanaryLimits = Field(default_factory=CanaryLimits)
 

@@ -19,7 +19,7 @@ from server.cli.options import FAILED, applied_packs_option, fail, run
 from server.cli.simulate import ProgressBars, write_truth
 from server.cli.transactions import write_to
 from server.evaluate.judge import evaluate
-from server.normalize.times import iso
+from server.normalize.times import unix
 from server.simulate.child import ServerFailedError, serving
 from server.simulate.company import Company, company_of
 from server.simulate.device import make_device
@@ -32,14 +32,14 @@ from server.simulate.truth import EXEMPTIONS, Exempted, worth_exempting
 from server.store import access
 from server.store.assets import import_assets
 from server.store.driver import StoreError, Transaction
-from server.store.exemptions import grant_device
+from server.store.exempting import Asked, By, Terms, grant
 from server.store.imports import Import
 from server.store.people import import_people
 
 TOKEN_NAME = "demo"
 SPEED = 60.0
 """Hourly queries run every minute while the fleet lives."""
-EXEMPT_DAYS_AHEAD = 60
+EXEMPT_DAYS_AHEAD, DAYS_MAX = 60, 3660
 
 
 @click.command()
@@ -203,9 +203,16 @@ async def _grant(tx: Transaction, entry: Exempted) -> None:
         "SELECT 1 FROM muster_exemptions WHERE device_no = ? AND control = ?", (device[0], entry.control)
     )
     if known is None:
-        days = (entry.first_day.isoformat(), entry.last_day.isoformat())
-        people = (EXEMPTIONS[entry.control], "petra.novak", "kofi.okoro")
-        await grant_device(tx, device[1], entry.control, days, people, iso(time.time()))
+        then = unix(f"{entry.first_day.isoformat()}T12:00:00Z")
+        asked = Asked(
+            control=entry.control,
+            scope="device",
+            subject=device[1],
+            last_day=entry.last_day,
+            reason=EXEMPTIONS[entry.control],
+            requested_by="petra.novak",
+        )
+        await grant(tx, asked, By("kofi.okoro"), Terms((entry.control,), DAYS_MAX), then)
 
 
 async def _new_secret(tx: Transaction) -> str:

@@ -14,6 +14,7 @@ from server.store.applications import join_canary
 from server.store.days import reopen_from
 from server.store.devices import add_expected, keys_changed, tags_changed
 from server.store.driver import Transaction
+from server.store.exemptions import follow
 from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import, differences, record
 
 ALWAYS = "9999-12-31"
@@ -190,6 +191,7 @@ async def _bring_devices(
         await keys_changed(tx)
     await join_canary(tx, [number for (number,) in back], at)
     await _tag(tx, written, known, devices, source.now)
+    await follow(tx, None, source.now)
 
 
 async def _tag(

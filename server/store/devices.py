@@ -16,6 +16,7 @@ from server.store import rejects, twins
 from server.store.access import hash_of, new_secret
 from server.store.applications import join_canary, tags_of
 from server.store.driver import StoreError, Transaction
+from server.store.exemptions import follow
 from server.store.register import registered
 from server.wire.messages import BadLine
 
@@ -111,6 +112,8 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
         await tx.insert(
             "muster_devices", _COLUMNS, [(device_no, _new_id(), identity, *_row(facts), *owned, at, at, at)]
         )
+        if any(owned):
+            await follow(tx, [device_no], now)
     await join_canary(tx, [device_no], at)
     if warning:
         log.warning("device %s", warning)
@@ -182,9 +185,10 @@ async def set_tags(tx: Transaction, device_no: int, tags: Collection[str], now: 
 
 
 async def tags_changed(tx: Transaction, device_nos: Sequence[int], now: float) -> None:
-    """Let packs and canaries that go by tags reach these devices, or not, within seconds."""
+    """Let packs, canaries and exemptions that go by tags reach these devices, or not, within seconds."""
     await keys_changed(tx)
     await join_canary(tx, device_nos, iso(now))
+    await follow(tx, device_nos, now)
 
 
 async def device_of_key(tx: Transaction, node_key: str) -> Device | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from functools import partial
 
-from server.normalize.times import iso
+from server.normalize.persons import person_key
+from server.normalize.times import iso, unix
 from server.store.assets import forget_asset
 from server.store.deletions import ERASURE, Doomed, Tombstone, delete_of, rows_of
 from server.store.devices import keys_changed
 from server.store.driver import Driver, StoreError, Transaction
+from server.store.exemptions import forget_device
 from server.store.registry import Registry
 
 ERASED = "(erased)"
@@ -154,6 +157,38 @@ async def _take_names(tx: Transaction, device_no: int, at: str) -> None:
         " WHERE e.control_no = muster_verdicts.control_no) WHERE device_no = ? AND last_day IS NULL",
         (device_no,),
     )
+    await blank_exemptions(tx, "device_no = ?", device_no)
+    await forget_device(tx, device_no, unix(at))
+
+
+async def blank_exemptions(tx: Transaction, which: str, value: object) -> None:
+    """Blank what exemptions say of the device or person that ``which``, a condition with one value, picks.
+
+    Who approved, rejected and revoked them stays, for they did so in office.
+    """
     await tx.run(
-        "UPDATE muster_exemptions SET reason = ?, requested_by = ? WHERE device_no = ?", (ERASED, ERASED, device_no)
+        "UPDATE muster_exemptions SET reason = ?, requested_by = ?,"
+        " risk = CASE WHEN risk IS NULL THEN NULL ELSE CAST(? AS TEXT) END,"
+        " compensating_control = CASE WHEN compensating_control IS NULL THEN NULL ELSE CAST(? AS TEXT) END,"
+        " rejection_reason = CASE WHEN rejection_reason IS NULL THEN NULL ELSE CAST(? AS TEXT) END,"
+        " revocation_reason = CASE WHEN revocation_reason IS NULL THEN NULL ELSE CAST(? AS TEXT) END,"
+        f" link = NULL WHERE {which}",
+        (*[ERASED] * 6, value),
     )
+
+
+async def blank_person(tx: Transaction, names: Set[str], stone: str) -> None:
+    """Blank what exemptions say of a person who goes by these names: of theirs all, of others' that they asked.
+
+    They cover nothing more once ``follow`` has looked, for the stone in their place owns no device.
+    """
+    keys = {person_key(name) for name in names} - {""}
+    for (subject,) in await tx.rows("SELECT DISTINCT subject FROM muster_exemptions WHERE scope = 'person'"):
+        if person_key(subject) in keys:
+            await blank_exemptions(tx, "scope = 'person' AND subject = ?", subject)
+            await tx.run(
+                "UPDATE muster_exemptions SET subject = ? WHERE scope = 'person' AND subject = ?", (stone, subject)
+            )
+    for (asked,) in await tx.rows("SELECT DISTINCT requested_by FROM muster_exemptions"):
+        if person_key(asked) in keys:
+            await tx.run("UPDATE muster_exemptions SET requested_by = ? WHERE requested_by = ?", (stone, asked))

@@ -10,7 +10,8 @@ from server.catalog.people import Person
 from server.normalize.times import iso
 from server.store.days import reopen_from
 from server.store.driver import StoreError, Transaction
-from server.store.erase import ERASED
+from server.store.erase import ERASED, blank_person
+from server.store.exemptions import follow
 from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import, differences, record
 
 _DAYS = ("start", "notice", "last_day")
@@ -72,6 +73,7 @@ async def import_people(tx: Transaction, source: Import, people: Sequence[Person
     )
     gone = [(at, person) for person, (change, _) in changes.of.items() if change == MISSING]
     await tx.many("UPDATE muster_people SET missing_since = ? WHERE person = ?", gone)
+    await follow(tx, None, source.now)
     if changes.since:
         await reopen_from(tx, changes.since, source.today)
     return changes
@@ -115,7 +117,7 @@ async def erase_person(tx: Transaction, person: str, by: str, why: str, now: flo
 
     What stays: that there was somebody, who erased them, when and why. A file that still names them adds them again.
     """
-    found = await tx.row("SELECT email_key, erased_at FROM muster_people WHERE person = ?", (person,))
+    found = await tx.row("SELECT email_key, erased_at, name FROM muster_people WHERE person = ?", (person,))
     if found is None:
         raise StoreError(f"There is no person {person!r}: 'muster roster list' shows them.")
     if found[1] is not None:
@@ -142,6 +144,8 @@ async def erase_person(tx: Transaction, person: str, by: str, why: str, now: flo
         f"UPDATE muster_asset_history SET owner = ?, owner_key = ? WHERE owner_key IN ({marks})",
         (ERASED, ERASED, *owners),
     )
+    await blank_person(tx, {person, found[0], found[2]}, stone)
+    await follow(tx, None, now)
     await tx.seq()
     return stone
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from server.normalize.devices import DeviceFacts
 from server.store import access, deletions, erase
 from server.store.devices import Device
 from server.store.driver import StoreError
-from server.store.exemptions import grant_device
+from server.store.exempting import Asked, By, Terms, grant
 from server.store.store import Store
 from server.wire.messages import BadLine
 from server.worker import Worker
-from tests.contract.test_judge import CONTROL, DAY, MIDNIGHT, ROOT, TOOR, Fleet, fleet
+from tests.contract.test_judge import CONTROL, DAY, FIRST, MIDNIGHT, ROOT, TOOR, Fleet, fleet
 from tests.contract.test_store import event, run, send
 from tests.support.server import snapshot_line
 from tests.support.stores import rows
@@ -80,13 +81,19 @@ async def told(f: Fleet, device: Device, name: str) -> None:
         )
     )
     await f.store.write(
-        lambda tx: grant_device(
+        lambda tx: grant(
             tx,
-            device.device_id,
-            CONTROL,
-            ("2026-09-03", "2026-09-03"),
-            (f"{name} is ill", f"{name}@example.com", "the boss"),
-            "2026-09-03T00:00:00Z",
+            Asked(
+                control=CONTROL,
+                scope="device",
+                subject=device.device_id,
+                last_day=FIRST + timedelta(days=2),
+                reason=f"{name} is ill",
+                requested_by=f"{name}@example.com",
+            ),
+            By("the boss"),
+            Terms((CONTROL,), 1),
+            MIDNIGHT + 2 * DAY,
         )
     )
 

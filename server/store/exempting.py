@@ -1,0 +1,282 @@
+"""Exemptions are asked for, approved or rejected, and revoked. Nothing of them is ever deleted."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from server.normalize.persons import person_key
+from server.normalize.text import clean_text
+from server.normalize.times import iso
+from server.store.driver import StoreError, Transaction
+from server.store.exemptions import (
+    DEVICE,
+    PERSON,
+    SCOPES,
+    TAG,
+    Granted,
+    cover,
+    covered_from,
+    devices_of,
+    fleet_day,
+    uncover,
+)
+from server.store.in_force import InForce
+
+LONGEST_NAME, LONGEST_TEXT = 255, 4000
+"""Characters of a person's name; of a reason, a risk and the like."""
+
+
+class ExemptionError(StoreError):
+    """What was asked cannot be done with exemptions; the message says why."""
+
+
+class NoExemptionError(ExemptionError):
+    """There is no exemption of that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What exemptions are bound to: the controls there are now, and how many days one may last."""
+
+    controls: Collection[str]
+    days_max: int
+
+    @classmethod
+    def of(cls, in_force: InForce) -> Terms:
+        """Those of the packs in force; a control that only the canary has counts too."""
+        controls = {control for catalog in in_force.catalogs for control in catalog.controls}
+        return cls(controls, in_force.base.catalog.fleet.exemption_days_max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody asks for. Without a first day it is to begin when it is approved; the last day is included."""
+
+    control: str
+    scope: str
+    subject: str
+    last_day: date
+    reason: str
+    requested_by: str
+    first_day: date | None = None
+    risk: str | None = None
+    compensating_control: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who decides: a person, and the name of the token with which the API was asked, if it was."""
+
+    name: str
+    token: str | None = None
+
+
+async def request(tx: Transaction, asked: Asked, terms: Terms, now: float, token: str | None = None) -> str:
+    """Write down what is asked for and return the exemption's id; nothing is exempt before it is approved."""
+    day = await fleet_day(tx, now)
+    begin, last = asked.first_day.isoformat() if asked.first_day else None, asked.last_day.isoformat()
+    if begin is not None and begin < day:
+        raise ExemptionError(f"An exemption cannot begin on {begin}, which is over: it is {day}. Days before stay.")
+    first = begin or day
+    if last < first:
+        raise ExemptionError(f"An exemption until {last} would end before it begins on {first}.")
+    _check_length(first, last, terms)
+    await _check_control(tx, asked.control, terms)
+    subject, device_no = await _subject(tx, asked)
+    await _check_overlap(tx, asked, subject, (first, last))
+    exemption_id = secrets.token_hex(8)
+    await tx.run(
+        "INSERT INTO muster_exemptions (exemption_id, control, scope, subject, device_no, state, asked_from, first_day,"
+        " last_day, reason, risk, compensating_control, link, requested_by, requested_at, request_token)"
+        " VALUES (?, ?, ?, ?, ?, 'requested', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(exemption_id, asked.control, asked.scope, subject, device_no, begin, first, last),
+            _text("reason", asked.reason),
+            *(_optional("risk", asked.risk), _optional("compensating control", asked.compensating_control)),
+            *(_link(asked.link), _name(asked.requested_by), iso(now), token),
+        ),
+    )
+    await tx.seq()
+    return exemption_id
+
+
+async def approve(tx: Transaction, exemption_id: str, by: By, terms: Terms, now: float) -> None:
+    """Put into force what was asked for, from today on or from a later day that was asked for.
+
+    Raises ``ExemptionError`` for one's own request, and for one whose days are over.
+    """
+    found = await _open(tx, exemption_id)
+    day, first, last = await fleet_day(tx, now), found[3], found[4]
+    await refuse_same(tx, by, found[5], found[6])
+    first = max(first, day)
+    if last < first:
+        raise ExemptionError(f"{exemption_id} was to end on {last}, which is over: reject it, and ask for another.")
+    _check_length(first, last, terms)
+    await tx.run(
+        "UPDATE muster_exemptions SET state = 'approved', first_day = ?, approved_by = ?, granted_at = ?,"
+        " decision_token = ? WHERE exemption_id = ?",
+        (first, _name(by.name), iso(now), by.token, exemption_id),
+    )
+    granted = Granted(exemption_id, found[0], found[1], found[2], first, last)
+    await cover(tx, granted, await devices_of(tx, granted.scope, granted.subject), day)
+    await tx.seq()
+
+
+async def reject(tx: Transaction, exemption_id: str, by: By, reason: str, now: float) -> None:
+    """Decline what was asked for. Anybody may, the requester too."""
+    await _open(tx, exemption_id)
+    await tx.run(
+        "UPDATE muster_exemptions SET state = 'rejected', rejected_by = ?, rejected_at = ?, rejection_reason = ?,"
+        " decision_token = ? WHERE exemption_id = ?",
+        (_name(by.name), iso(now), _text("reason", reason), by.token, exemption_id),
+    )
+    await tx.seq()
+
+
+async def grant(tx: Transaction, asked: Asked, by: By, terms: Terms, now: float) -> str:
+    """Ask and approve at once; returns the exemption's id."""
+    exemption_id = await request(tx, asked, terms, now, by.token)
+    await approve(tx, exemption_id, by, terms, now)
+    return exemption_id
+
+
+async def revoke(tx: Transaction, exemption_id: str, by: By, reason: str, now: float) -> None:
+    """End an approved exemption: it covers nothing from today on, and the days before stay exempt."""
+    state, *found = await _found(tx, exemption_id)
+    day, last = await fleet_day(tx, now), found[4]
+    if state != "approved":
+        raise ExemptionError(f"{exemption_id} is {state}: only an approved exemption can be revoked.")
+    if last < day:
+        raise ExemptionError(f"{exemption_id} ended on {last}: there is nothing left to revoke.")
+    await tx.run(
+        "UPDATE muster_exemptions SET state = 'revoked', revoked_by = ?, revoked_at = ?, revoked_day = ?,"
+        " revocation_reason = ?, revocation_token = ? WHERE exemption_id = ?",
+        (_name(by.name), iso(now), day, _text("reason", reason), by.token, exemption_id),
+    )
+    await uncover(tx, Granted(exemption_id, *found[:5]), await covered_from(tx, exemption_id, day), day)
+    await tx.seq()
+
+
+async def refuse_same(tx: Transaction, by: By, requested_by: str, request_token: str | None) -> None:
+    """Raise ``ExemptionError`` where approver and requester are one, as they are spelt or as the roster knows them."""
+    if by.token is not None and by.token == request_token:
+        raise ExemptionError(f"The token {by.token!r} asked for this exemption: another one has to approve it.")
+    if await _identities(tx, by.name) & await _identities(tx, requested_by):
+        raise ExemptionError(
+            f"{requested_by} asked for this exemption: somebody other than the requester has to approve it."
+        )
+
+
+async def _identities(tx: Transaction, name: str) -> set[str]:
+    """Every key that a name goes by: its own, and those of whoever the roster has under it."""
+    key = person_key(_name(name))
+    people = await tx.rows("SELECT person, name, email FROM muster_people WHERE erased_at IS NULL")
+    known = ({person_key(said) for said in row} - {""} for row in people)
+    return {key}.union(*(keys for keys in known if key in keys))
+
+
+async def _open(tx: Transaction, exemption_id: str) -> tuple[str, ...]:
+    state, *found = await _found(tx, exemption_id)
+    if state != "requested":
+        raise ExemptionError(f"{exemption_id} has been decided: it is {state}.")
+    return tuple(found)
+
+
+async def _found(tx: Transaction, exemption_id: str) -> tuple[str, ...]:
+    found = await tx.row(
+        "SELECT state, control, scope, subject, first_day, last_day, requested_by, request_token FROM muster_exemptions"
+        " WHERE exemption_id = ?",
+        (exemption_id,),
+    )
+    if found is None:
+        raise NoExemptionError(f"There is no exemption {exemption_id!r}: 'muster exempt list' shows them.")
+    return found
+
+
+async def _subject(tx: Transaction, asked: Asked) -> tuple[str, int | None]:
+    """The subject as it is kept, and a device's number. Raises ``ExemptionError`` for one that is not known."""
+    said = asked.subject.strip()
+    if asked.scope == DEVICE:
+        device = await tx.row("SELECT device_no, erased_at FROM muster_devices WHERE device_id = ?", (said,))
+        if device is None or device[1] is not None:
+            was = "is erased" if device else "is not known"
+            raise ExemptionError(f"The device {said!r} {was}: 'muster device list' shows them.")
+        return said, int(device[0])
+    if asked.scope == TAG:
+        if not said or "," in said or not await devices_of(tx, TAG, said.lower()):
+            raise ExemptionError(f"No device has the tag {said!r}: 'muster device tag DEVICE +TAG' gives it one.")
+        return said.lower(), None
+    if asked.scope == PERSON:
+        known = await tx.row(
+            "SELECT person FROM muster_people WHERE (person_key = ? OR email_key = ?) AND erased_at IS NULL"
+            " ORDER BY missing_since IS NOT NULL, person",
+            (said.lower(), said.lower()),
+        )
+        if known is None and (not said or not await devices_of(tx, PERSON, said)):
+            raise ExemptionError(f"{said!r} is neither in the roster nor owns a device: 'muster roster list'.")
+        return (known[0] if known else said), None
+    raise ExemptionError(f"An exemption is for a {', a '.join(SCOPES)}, not {asked.scope!r}.")
+
+
+async def _check_control(tx: Transaction, control: str, terms: Terms) -> None:
+    if control in terms.controls:
+        return
+    if await tx.row("SELECT 1 FROM muster_controls WHERE control = ?", (control,)) is None:
+        raise ExemptionError(f"There is no control {control!r}: 'muster packs list' shows those there are.")
+
+
+async def _check_overlap(tx: Transaction, asked: Asked, subject: str, days: tuple[str, str]) -> None:
+    other = await tx.row(
+        "SELECT exemption_id, state, first_day, last_day FROM muster_exemptions WHERE control = ? AND scope = ?"
+        " AND LOWER(subject) = LOWER(?) AND state IN ('requested', 'approved') AND first_day <= ? AND last_day >= ?"
+        " ORDER BY last_day DESC, exemption_id",
+        (asked.control, asked.scope, subject, days[1], days[0]),
+    )
+    if other:
+        begin = (date.fromisoformat(other[3]) + timedelta(days=1)).isoformat()
+        way = f"let this one begin on {begin}" if other[1] == "approved" else "decide on it first"
+        raise ExemptionError(
+            f"{other[0]} is {other[1]} for the same from {other[2]} to {other[3]}, which overlaps: {way}."
+        )
+
+
+def _check_length(first: str, last: str, terms: Terms) -> None:
+    days = (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
+    if days > terms.days_max:
+        raise ExemptionError(
+            f"From {first} to {last} it would last {days} days, more than the {terms.days_max} that exemption_days_max"
+            " of fleet.yaml allows."
+        )
+
+
+def _name(name: str) -> str:
+    text = " ".join(clean_text(name).split())
+    if not person_key(text):
+        raise ExemptionError("A requester or approver has to have a name.")
+    if len(text) > LONGEST_NAME:
+        raise ExemptionError(f"A name has at most {LONGEST_NAME} characters.")
+    return text
+
+
+def _text(what: str, said: str) -> str:
+    text = clean_text(said).strip()
+    if not text:
+        raise ExemptionError(f"The {what} is missing.")
+    if len(text) > LONGEST_TEXT:
+        raise ExemptionError(f"The {what} has more than {LONGEST_TEXT} characters.")
+    return text
+
+
+def _optional(what: str, said: str | None) -> str | None:
+    return _text(what, said) if said is not None and said.strip() else None
+
+
+def _link(said: str | None) -> str | None:
+    text = _optional("link", said)
+    if text is not None and (not text.lower().startswith(("https://", "http://")) or len(text.split()) > 1):
+        raise ExemptionError(f"The link {text[:60]!r} is no address that begins with https:// or http://.")
+    return text
