@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from server.api.gate import Gate
+from server.store.access import Principal
 from server.store.ask import Asker
 from server.store.clones import Clones
 from server.store.store import Store
@@ -35,4 +36,5 @@ STORE = web.AppKey("store", Store)
 ASKER = web.AppKey("asker", Asker)
 CLONES = web.AppKey("clones", Clones)
 GATE = web.AppKey("gate", Gate)
+PRINCIPAL = web.RequestKey("principal", Principal)
 PRESENCE = web.AppKey("presence", Presence)

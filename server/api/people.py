@@ -9,8 +9,10 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
-from server.api.keys import ASKER, STORE
+from server.api.keys import ASKER, PRINCIPAL, STORE
 from server.api.osquery import PREFIXES
+from server.api.shapes import json_answer as _json
+from server.api.shapes import number_asked as _number
 from server.catalog.minimise import minimised_columns
 from server.store.access import Principal, principal_of
 from server.store.ask import SqlRefusedError
@@ -20,8 +22,6 @@ from server.store.store import Store
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-PRINCIPAL = web.RequestKey("principal", Principal)
-
 LISTS = {
     "devices": "SELECT * FROM devices ORDER BY device_id",
     "coverage": "SELECT * FROM coverage ORDER BY device_id, query, first_at",
@@ -29,7 +29,6 @@ LISTS = {
     "clocks": "SELECT * FROM clocks ORDER BY device_id, first_read_at",
     "clock_stretches": "SELECT * FROM clock_stretches ORDER BY device_id, first_at",
     "days": "SELECT * FROM days ORDER BY day",
-    "exemptions": "SELECT * FROM exemptions ORDER BY granted_at, exemption_id",
     "rejects": "SELECT * FROM rejects ORDER BY rejected_at, device_id, query, reason, sample",
     "packs": "SELECT number, hash, origin, applied_by, applied_at, note, state, canary, replaces, restores,"
     " promoted_by, promoted_at, ended_at, stopped_by, stop_reason FROM muster_applications ORDER BY number DESC",
@@ -177,14 +176,3 @@ async def _principal(request: web.Request) -> Principal:
     if principal is None:
         raise web.HTTPUnauthorized(reason="a bearer token is needed: make one with 'muster token add'")
     return principal
-
-
-def _number(request: web.Request, name: str, default: int, least: int, largest: int) -> int:
-    text = request.query.get(name, str(default))
-    if not text.isdecimal() or not text.isascii() or len(text) > 12 or not least <= int(text) <= largest:
-        raise web.HTTPBadRequest(reason=f"{name} is a number from {least} to {largest}")
-    return int(text)
-
-
-def _json(value: object, *, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(value, default=str), status=status, content_type="application/json")

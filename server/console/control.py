@@ -39,6 +39,7 @@ class Exemption:
     last_day: str
     reason: str
     approved_by: str
+    exemption_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,9 @@ async def _listing(
 
 async def _exemptions(tx: Transaction, control: str, day: str) -> dict[int, Exemption]:
     rows = await tx.rows(
-        "SELECT device_no, last_day, reason, approved_by FROM muster_exemptions"
-        " WHERE control = ? AND first_day <= ? AND last_day >= ? ORDER BY last_day",
+        "SELECT x.device_no, x.last_day, e.reason, e.approved_by, e.exemption_id FROM muster_exempted x"
+        " JOIN muster_exemptions e ON e.exemption_id = x.exemption_id"
+        " WHERE x.control = ? AND x.first_day <= ? AND x.last_day >= ? ORDER BY x.last_day, e.exemption_id",
         (control, day, day),
     )
     return {row[0]: Exemption(*row[1:]) for row in rows}

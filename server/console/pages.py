@@ -44,6 +44,7 @@ class Pages:
             "LABELS": words.LABELS,
             "MEANINGS": words.MEANINGS,
             "COVERAGE": words.COVERAGE,
+            "PHASES": words.PHASES,
         }
 
     def render(self, template: str, **context: object) -> str:

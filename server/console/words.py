@@ -32,6 +32,15 @@ COVERAGE = {
     "incomplete": "A part is missing",
     "denylisted": "Denylisted by osquery",
 }
+PHASES = {
+    "requested": "To be decided",
+    "lapsed": "Never decided",
+    "rejected": "Rejected",
+    "upcoming": "Not begun",
+    "active": "In force",
+    "ended": "Ended",
+    "revoked": "Revoked",
+}
 _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60))
 
 

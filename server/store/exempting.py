@@ -199,7 +199,7 @@ async def _found(tx: Transaction, exemption_id: str) -> tuple[str, ...]:
 
 async def _subject(tx: Transaction, asked: Asked) -> tuple[str, int | None]:
     """The subject as it is kept, and a device's number. Raises ``ExemptionError`` for one that is not known."""
-    said = asked.subject.strip()
+    said = clean_text(asked.subject).strip()
     if asked.scope == DEVICE:
         device = await tx.row("SELECT device_no, erased_at FROM muster_devices WHERE device_id = ?", (said,))
         if device is None or device[1] is not None:
@@ -225,6 +225,7 @@ async def _subject(tx: Transaction, asked: Asked) -> tuple[str, int | None]:
 async def _check_control(tx: Transaction, control: str, terms: Terms) -> None:
     if control in terms.controls:
         return
+    control = clean_text(control)
     if await tx.row("SELECT 1 FROM muster_controls WHERE control = ?", (control,)) is None:
         raise ExemptionError(f"There is no control {control!r}: 'muster packs list' shows those there are.")
 

@@ -119,6 +119,10 @@ def _pages(page: Page, address: str, folder: Path, name: str) -> None:
     page.screenshot(path=folder / f"rows-{name}.png", full_page=True)
     page.goto(f"{address}/devices")
     page.screenshot(path=folder / f"devices-{name}.png", full_page=True)
+    page.goto(f"{address}/exemptions")
+    page.screenshot(path=folder / f"exemptions-{name}.png", full_page=True)
+    page.locator("table.cards tbody th a").first.click()
+    page.screenshot(path=folder / f"exemption-{name}.png", full_page=True)
     page.goto(f"{address}/devices/nobody")
     page.screenshot(path=folder / f"error-{name}.png")
 

@@ -17,7 +17,6 @@ from server.applying import apply
 from server.catalog.canary import parse_selector
 from server.evaluate.judge import evaluate
 from server.normalize.names import scheduled_name
-from server.normalize.times import iso
 from server.notify.channels import Channel
 from server.notify.mail import Mail
 from server.notify.tell import Telling, tell
@@ -26,12 +25,12 @@ from server.store import erase
 from server.store.alert_messages import list_deliveries
 from server.store.alerts import Limits
 from server.store.devices import Device
-from server.store.exemptions import grant_device
 from server.store.shipping import Request, roll_back
 from server.store.store import Store
 from server.wire.log import parse_log
 from tests.support import packs, sinks
 from tests.support.catalogs import daily_catalog
+from tests.support.exemptions import exempt_device
 from tests.support.server import snapshot_line
 from tests.support.stores import add_device, open_store, rows
 
@@ -289,9 +288,7 @@ async def test_without_a_channel_what_is_new_is_kept_and_told_to_nobody_later(tm
 async def test_an_exemption_that_ends_soon_is_told_once(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         laptop = await add_device(f.store, "laptop")
-        why = ("an old build", "ada", "bob")
-        days = ("2026-09-02", "2026-09-20")
-        await f.store.write(lambda tx: grant_device(tx, laptop.device_id, CONTROL, days, why, iso(f.clock[0])))
+        await exempt_device(f.store, laptop.device_id, CONTROL, "2026-09-20", f.clock[0], reason="an old build")
         f.at(4, 9)
         await f.store.heard([laptop.device_no])
         await f.look()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from server.normalize.devices import DeviceFacts
 from server.store import access, deletions, erase
 from server.store.devices import Device
 from server.store.driver import StoreError
-from server.store.exempting import Asked, By, Terms, grant
 from server.store.store import Store
 from server.wire.messages import BadLine
 from server.worker import Worker
-from tests.contract.test_judge import CONTROL, DAY, FIRST, MIDNIGHT, ROOT, TOOR, Fleet, fleet
+from tests.contract.test_judge import CONTROL, DAY, MIDNIGHT, ROOT, TOOR, Fleet, fleet
 from tests.contract.test_store import event, run, send
+from tests.support.exemptions import exempt_device
 from tests.support.server import snapshot_line
 from tests.support.stores import rows
 
@@ -80,21 +79,14 @@ async def told(f: Fleet, device: Device, name: str) -> None:
             (f"{name}@example.com", f"eng,{name}", device.device_no),
         )
     )
-    await f.store.write(
-        lambda tx: grant(
-            tx,
-            Asked(
-                control=CONTROL,
-                scope="device",
-                subject=device.device_id,
-                last_day=FIRST + timedelta(days=2),
-                reason=f"{name} is ill",
-                requested_by=f"{name}@example.com",
-            ),
-            By("the boss"),
-            Terms((CONTROL,), 1),
-            MIDNIGHT + 2 * DAY,
-        )
+    await exempt_device(
+        f.store,
+        device.device_id,
+        CONTROL,
+        "2026-09-03",
+        MIDNIGHT + 2 * DAY,
+        reason=f"{name} is ill",
+        asked=f"{name}@example.com",
     )
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from server.catalog.assets import Asset
+from server.catalog.fleet import Fleet as Settings
 from server.store import assets, erase, exempting, people
 from server.store.devices import Device, set_tags
 from server.store.driver import Transaction
 from server.store.exempt_lists import Filter, list_exemptions, show_exemption
 from server.store.exempting import Asked, By, ExemptionError, NoExemptionError, Terms
 from server.store.exemptions import exempted
+from server.store.in_force import InForce, Part
 from server.store.retention import Limits, retain
 from server.store.store import Store
 from tests.contract.test_judge import CATALOG, CONTROL, DAY, MIDNIGHT, ROOT, TOOR, Fleet
@@ -478,6 +480,12 @@ async def test_what_cannot_be_granted_is_said_and_nothing_is_written(tmp_path: P
         with pytest.raises(ExemptionError, match=says):
             await o.grant(replace(asked, subject=laptop.device_id) if asked.subject == ASKED.subject else asked)
         assert await rows(o.store, "SELECT * FROM exemptions") == []
+
+
+def test_the_packs_in_force_say_which_controls_there_are_and_how_long_one_may_last() -> None:
+    catalog = replace(CATALOG, fleet=Settings(exemption_days_max=10))
+    terms = Terms.of(InForce(Part(catalog)))
+    assert (set(terms.controls), terms.days_max) == (set(CATALOG.controls), 10)
 
 
 async def test_a_request_that_nobody_decided_in_time(tmp_path: Path) -> None:

@@ -207,7 +207,8 @@ def test_an_exemption_shows_the_status_below_it(tmp_path: Path, empty: str) -> N
         day = time.strftime("%Y-%m-%d", time.gmtime())
         muster("evaluate", "--database", server.database, "--day", day)
         device = ask(server.database, "SELECT device_id FROM devices")[0][0]
-        grant = ("exempt", "grant", device, "osquery-current", "--until", "2999-01-01", "--reason", "lab", "--database",
+        until = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 30 * 86_400))
+        grant = ("exempt", "grant", device, "osquery-current", "--until", until, "--reason", "lab", "--database",
                  server.database, "--requested-by", "ann")  # fmt: skip
         assert muster(*grant, "--approved-by", "Ann", check=False).returncode == 2
         muster(*grant, "--approved-by", "bob")

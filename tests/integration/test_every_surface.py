@@ -155,7 +155,8 @@ def test_every_command(fleet: Fleet) -> None:
         listed = fleet.muster(kind, "list")
         named = next(entry for entry in listed if entry["name"] == "ann")
         muster(kind, "revoke", named["id"], "--database", database)
-    muster("exempt", "grant", device, BROKEN, "--until", "2999-01-01", "--reason", "lab", "--requested-by", "ann",
+    until = iso(fleet.now + 30 * 86_400)[:10]
+    muster("exempt", "grant", device, BROKEN, "--until", until, "--reason", "lab", "--requested-by", "ann",
            "--approved-by", "bob", "--database", database)  # fmt: skip
     judged = fleet.muster("evaluate", "--day", today)
     assert {entry["control"]: entry["totals"] for entry in judged}[BROKEN]["exempt"] == 1

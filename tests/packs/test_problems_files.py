@@ -100,6 +100,7 @@ FILES: list[tuple[str, str, str | bytes, str]] = [
     ("a tag", PACK, "title: !!python/object:os.system x\n", ""),
     ("a deep rule", CONTROL, "title: x\nplatforms: {linux: {query: users, every: '" + "(" * 3000 + "uid = 0'}}", ""),
     ("settings that are none", "fleet.yaml", "[]", "not a mapping"),
+    ("exemptions of no day", "fleet.yaml", "exemption_days_max: 0", "greater than or equal to 1"),
     ("a negative budget", "fleet.yaml", "budget_seconds_a_day: -1", "greater than or equal to 1"),
 ]  # fmt: skip
 
