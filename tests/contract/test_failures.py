@@ -8,10 +8,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from server.evaluate.verdicts import EXEMPT, FAIL, NOT_APPLICABLE, PASS, STALE, Verdict
+from server.evaluate.verdicts import EXEMPT, FAIL, NOT_APPLICABLE, PASS
 from server.store.store import Store
 from tests.support.stores import add_device, open_store, rows
-from tests.support.verdicts import Days, any_days, write_verdicts
+from tests.support.verdicts import any_days, v, write_verdicts
 
 FIRST = date(2026, 2, 20)
 EPISODES = (
@@ -20,7 +20,7 @@ EPISODES = (
 )
 
 
-def plainly(posture: Iterable[tuple[Any, ...]], newest: dict[str, str], closed: str) -> list[tuple[Any, ...]]:
+def plain_failures(posture: Iterable[tuple[Any, ...]], newest: dict[str, str], closed: str) -> list[tuple[Any, ...]]:
     """The episodes of days in order, counted one by one."""
     found, last_day = [], {}
     now: dict[tuple[str, str], dict[str, Any]] = {}
@@ -57,21 +57,11 @@ async def counted(store: Store) -> list[tuple[Any, ...]]:
     newest = dict(await rows(store, "SELECT control, MAX(day) FROM posture GROUP BY control"))
     ((closed,),) = await rows(store, "SELECT MAX(day) FROM days WHERE state <> 'open'")
     days = "SELECT day, device_id, control, status, underlying_status, lapsed FROM posture ORDER BY day"
-    return plainly(await rows(store, days), newest, closed)
+    return plain_failures(await rows(store, days), newest, closed)
 
 
 async def devices(store: Store, how_many: int) -> list[int]:
     return [(await add_device(store, f"laptop-{n}")).device_no for n in range(how_many)]
-
-
-def v(letters: str) -> Days:
-    """A letter a day: (p)ass, (l)apsed, (f)ail, (s)ilent, (e)xempt failure, e(x)empt silence, (n)ot applicable."""
-    kinds = {
-        "p": Verdict(PASS, PASS, 0, None), "l": Verdict(PASS, PASS, 1, None), "f": Verdict(FAIL, FAIL, 0, None),
-        "s": Verdict(STALE, STALE, 0, None), "e": Verdict(EXEMPT, FAIL, 0, None), "x": Verdict(EXEMPT, STALE, 0, None),
-        "n": Verdict(NOT_APPLICABLE, NOT_APPLICABLE, 0, None), " ": None,
-    }  # fmt: skip
-    return [kinds[letter] for letter in letters]
 
 
 async def test_an_episode_lasts_from_the_first_failure_to_a_pass(tmp_path: Path) -> None:

@@ -18,6 +18,16 @@ Days = Sequence[Verdict | None]
 _UNDERLYING = (PASS, PASS, PASS, FAIL, FAIL, FAIL, STALE, NO_DATA, ERROR, NOT_APPLICABLE)
 
 
+def v(letters: str) -> Days:
+    """A letter a day: (p)ass, (l)apsed, (f)ail, (s)ilent, (e)xempt failure, e(x)empt silence, (n)ot applicable."""
+    kinds = {
+        "p": Verdict(PASS, PASS, 0, None), "l": Verdict(PASS, PASS, 1, None), "f": Verdict(FAIL, FAIL, 0, None),
+        "s": Verdict(STALE, STALE, 0, None), "e": Verdict(EXEMPT, FAIL, 0, None), "x": Verdict(EXEMPT, STALE, 0, None),
+        "n": Verdict(NOT_APPLICABLE, NOT_APPLICABLE, 0, None), " ": None,
+    }  # fmt: skip
+    return [kinds[letter] for letter in letters]
+
+
 def any_days(random: Random, how_many: int) -> list[Verdict | None]:
     """Days of every kind, each often like the one before."""
     days: list[Verdict | None] = []
