@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
+import pytest
+
 from server.normalize.times import iso
-from tests.support.fleet_days import DAYS, at
+from tests.support.fleet_days import DAYS, at, sent
 from tests.support.fleet_run import Life, fleet_at_first
 from tests.support.stores import rows
 
@@ -86,7 +88,9 @@ def told(posture: list[tuple[Any, ...]]) -> Cells:
     """What ``posture`` says, in the hand's words."""
     known = words()
     return {
-        (control, host, day): known.get((status, underlying, lapsed, reason), f"{status}/{underlying}/{lapsed}/{reason}")
+        (control, host, day): known.get(
+            (status, underlying, lapsed, reason), f"{status}/{underlying}/{lapsed}/{reason}"
+        )
         for control, host, day, status, underlying, lapsed, reason, *_ in posture
     }
 
@@ -100,12 +104,176 @@ def differences(hand: Cells, muster: Cells) -> list[str]:
     ]
 
 
-async def test_every_verdict_and_revision_of_ten_days(tmp_path: Path) -> None:
+def since_by_hand() -> Cells:
+    """The first of the days up to each that have one verdict without a break."""
+    hand, since = by_hand(), dict[tuple[str, str, str], str]()
+    for control, device, day in sorted(hand):
+        before = (control, device, f"2026-10-{int(day[-2:]) - 1}")
+        goes_on = hand.get(before, "-") == hand[control, device, day]
+        since[control, device, day] = since[before] if goes_on else day
+    return since
+
+
+async def revisions(life: Life) -> list[Revised]:
+    """What Muster says of revisions."""
+    known = words()
+    found = await rows(
+        life.store,
+        "SELECT revised_at, control, hostname, first_day, last_day, before_status, before_underlying_status,"
+        " before_lapsed, before_reason, after_status, after_underlying_status, after_lapsed, after_reason, cause"
+        " FROM posture_revisions",
+    )
+    return sorted(
+        Revised(
+            *one[:5],
+            known.get(one[5:9], str(one[5:9])) if one[5] else "-",
+            known.get(one[9:13], str(one[9:13])) if one[9] else "-",
+            one[13],
+        )
+        for one in found
+    )
+
+
+async def test_ten_days(tmp_path: Path) -> None:
     async with fleet_at_first(tmp_path) as life:
         await life.ten_days()
-        closed = as_closed()
+        first = as_closed()
         for day, posture in life.closed.items():
-            print(day, differences({cell: word for cell, word in closed.items() if cell[2] == day}, told(posture)))
-        found = differences(by_hand(), told(await life.posture("WHERE day < '2026-10-29'")))
-        print("\n".join(found))
-        assert not found
+            print("\n".join(differences({cell: word for cell, word in first.items() if cell[2] == day}, told(posture))))
+        for day, posture in life.closed.items():
+            assert not differences({cell: word for cell, word in first.items() if cell[2] == day}, told(posture))
+        posture = await life.posture("WHERE day < '2026-10-29'")
+        assert not differences(by_hand(), told(posture))
+        hand = {cell: since for cell, since in since_by_hand().items() if by_hand()[cell] != "-"}
+        assert {(one[0], one[1], one[2]): one[7] for one in posture} == hand
+        assert {one[8] for one in posture} == {0}
+        assert await revisions(life) == revised_by_hand()
+        await _runs_totals_and_days(life)
+        await _coverage_and_devices(life)
+        await _judging_all_again_changes_nothing(life)
+
+
+async def _runs_totals_and_days(life: Life) -> None:
+    runs = "SELECT first_day, last_day, status, lapsed FROM posture_runs WHERE hostname = ? AND control = 'disk' ORDER BY 1"
+    assert await rows(life.store, runs, ("sleeper",)) == [
+        ("2026-10-19", "2026-10-21", "pass", 0),
+        ("2026-10-22", "2026-10-22", "fail", 0),
+        ("2026-10-23", "2026-10-23", "pass", 1),
+        ("2026-10-24", "2026-10-28", "pass", 0),
+        ("2026-10-29", "2026-10-29", "stale", 0),  # an hour old
+    ]
+    assert await rows(life.store, runs, ("leaver",)) == [("2026-10-19", "2026-10-24", "pass", 0)]
+    totals = "SELECT status, devices FROM posture_totals WHERE control = ? AND day = ?"
+    for control, day, counts in TOTALS:
+        assert dict(await rows(life.store, totals, (control, f"2026-10-{day}"))) == counts, (control, day)
+    days = await rows(life.store, "SELECT day, starts_at, ends_at, zone, state FROM days ORDER BY 1")
+    assert [(day, state) for day, _, _, _, state in days] == [
+        *((f"2026-10-{day}", "closed") for day in DAYS),
+        ("2026-10-29", "open"),
+    ]
+    assert days[6][1:4] == ("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z", "Europe/Berlin")
+    assert await rows(
+        life.store, "SELECT DISTINCT day, provisional FROM posture WHERE day > '2026-10-27' ORDER BY 1"
+    ) == [
+        ("2026-10-28", 0),
+        ("2026-10-29", 1),
+    ]
+
+
+TOTALS: list[tuple[str, int, dict[str, int]]] = [
+    ("disk", 22, {"pass": 9, "fail": 1, "stale": 1, "no_data": 3, "error": 1, "not_applicable": 2, "exempt": 2}),
+    ("disk", 25, {"pass": 9, "fail": 3, "stale": 1, "no_data": 3, "not_applicable": 1, "exempt": 1}),
+    ("departed", 23, {"pass": 13, "fail": 1, "stale": 1, "no_data": 3, "not_applicable": 1}),
+    ("guests", 27, {"pass": 9, "fail": 3, "stale": 2, "no_data": 2, "not_applicable": 2}),
+    ("forwarding", 25, {"pass": 13, "no_data": 3, "not_applicable": 2}),
+]
+"""Counted by hand in verdicts.txt."""
+
+
+async def _coverage_and_devices(life: Life) -> None:
+    stretches = (
+        "SELECT first_at, last_at, status, basis, message FROM coverage WHERE hostname = ? AND query = ?"
+        " AND first_at >= ? AND first_at < ? ORDER BY 1"
+    )
+
+    async def covered(*which: str) -> list[tuple[Any, ...]]:
+        return await rows(life.store, stretches, which)
+
+    # Answers at 9, 10, 12, 14, 15 and 16 o'clock are one stretch.
+    assert await covered("noon", "disks", "2026-10-22", "2026-10-23") == [
+        ("2026-10-22T07:00:00Z", "2026-10-22T14:00:00Z", "ok", "result", None)
+    ]
+    # The 25th hour.
+    assert await covered("owl", "disks", "2026-10-25", "2026-10-26") == [
+        ("2026-10-25T22:30:00Z", "2026-10-25T22:30:00Z", "ok", "result", None)
+    ]
+    # A clock five hours ahead said one o'clock of the next day.
+    skewed = await covered("skewed", "disks", "2026-10-19", "2026-10-27")
+    assert [first for first, *_ in skewed] == [
+        "2026-10-19T18:00:00Z", "2026-10-20T18:00:00Z", "2026-10-21T18:00:00Z", "2026-10-22T18:00:00Z",
+        "2026-10-24T18:00:00Z", "2026-10-25T19:00:00Z", "2026-10-26T15:00:00Z",
+    ]  # fmt: skip
+    assert await covered("failing", "disks", "2026-10-22", "2026-10-23") == [
+        ("2026-10-22T08:00:00Z", "2026-10-22T08:00:00Z", "ok", "result", None),
+        ("2026-10-22T08:30:00Z", "2026-10-22T08:30:00Z", "error", "result", "disk I/O error"),
+    ]
+    denied = await covered("failing", "ports", "2026-10-23", "2026-10-24")
+    assert [(first, status, basis) for first, _, status, basis, _ in denied] == [
+        ("2026-10-23T08:00:00Z", "ok", "result"),
+        ("2026-10-23T08:05:00Z", "denylisted", "schedule"),
+    ]
+    assert not await covered("mute", "disks", "2026-10-19", "2026-10-30")
+    assert await rows(life.store, "SELECT COUNT(*), COUNT(DISTINCT hostname) FROM devices") == [(19, 19)]
+
+
+async def _judging_all_again_changes_nothing(life: Life) -> None:
+    told = "SELECT * FROM muster_verdicts ORDER BY device_no, control_no, first_day"
+    before = await rows(life.store, told), await revisions(life)
+    await life.judge_all_again()
+    assert (await rows(life.store, told), await revisions(life)) == before
+    await life.worker.judge_news()
+    assert (await rows(life.store, told), await revisions(life)) == before
+
+
+@pytest.mark.parametrize("order", ["late", "any"])
+async def test_the_same_in_another_order(tmp_path: Path, order: str) -> None:
+    """What people do keeps its time, and so does what a device says that leaves: the others' bodies come after all."""
+    async with fleet_at_first(tmp_path) as life:
+        bodies = [body for body in sent() if body.device != "leaver"]
+        if order == "any":
+            bodies += bodies[::3]
+            Random(6).shuffle(bodies)
+        doings = [*life.people_do(), *life.deliveries(body for body in sent() if body.device == "leaver")]
+        await life.live([*doings, *life.judging()])
+        for position, body in enumerate(bodies):
+            await life.deliver(body)
+            if position % 150 == 100:
+                await life.worker.judge_news()
+        await life.worker.judge_news()
+        print("\n".join(differences(by_hand(), told(await life.posture("WHERE day < '2026-10-29'")))))
+        assert not differences(by_hand(), told(await life.posture("WHERE day < '2026-10-29'")))
+        await _judging_all_again_changes_nothing(life)
+
+
+async def test_the_running_day_is_provisional(tmp_path: Path) -> None:
+    """The 22nd: ``noon``'s disk is open from twelve to three o'clock, and ``owl`` answers in the evening only."""
+    async with fleet_at_first(tmp_path) as life:
+        until = at(22, "17:00")
+        seen: dict[str, Cells] = {}
+
+        async def look(clock: str) -> None:
+            await life.worker.judge_news()
+            found = await life.posture("WHERE day = '2026-10-22' AND control = 'disk'")
+            assert {one[8] for one in found} == {1}
+            seen[clock] = told(found)
+
+        looks = [(at(22, clock), lambda clock=clock: look(clock)) for clock in ("08:00", "11:00", "13:00", "16:30")]  # type: ignore[misc]
+        happenings = [*life.people_do(), *life.deliveries(sent()), *life.judging(), *looks]
+        await life.live(one for one in happenings if one[0] < until)
+        word = {clock: [cells["disk", name, "2026-10-22"] for name in ("noon", "owl")] for clock, cells in seen.items()}
+        assert word == {
+            "08:00": ["old", "old"],
+            "11:00": ["ok", "old"],
+            "13:00": ["break", "old"],
+            "16:30": ["dip", "old"],
+        }

@@ -259,7 +259,7 @@ def _sent() -> Iterator[Sent]:
 
 def _schedule(when: int, denylisted: str) -> dict[str, Any]:
     queries = catalog("first").queries
-    row = {name: "1" for name in _SCHEDULE.split(", ")}
+    row = dict.fromkeys(_SCHEDULE.split(", "), "1")
     row |= {"name": f"pack/all/{scheduled_name('ports', queries['ports', 'linux'].version)}", "denylisted": denylisted}
     own = scheduled_name("osquery_schedule", queries["osquery_schedule", "linux"].version)
     return snapshot_line(f"pack/all/{own}", when, [row])

@@ -132,6 +132,10 @@ class Life:
         """Somebody has days of October judged again by what is in force now: ``muster evaluate``."""
         await evaluate(self.store, date(2026, 10, first), date(2026, 10, last))
 
+    async def judge_all_again(self) -> None:
+        """Every day again, whole, by the packs it is held to."""
+        await evaluate(self.store, date(2026, 10, DAYS[0]), date(2026, 10, DAYS[-1]), as_applied=True)
+
     def _file(self, kind: str, told: object) -> Import:
         now = self.clock()
         return Import(
@@ -151,8 +155,10 @@ class Life:
             yield at(*machine.enrolled), lambda name=name: self.enrol(name)  # type: ignore[misc]
         for clock in ("09:00", "14:00"):
             yield at(21, clock), lambda: self.enrol("twice")
-        yield at(19, "08:00"), lambda: self.tell_time("skewed", AHEAD, 3600)
-        yield at(26, "12:00"), lambda: self.tell_time("skewed", 0, 3600 + at(26, "12:00") - at(19, "08:00"))
+        for day, clock in [(19, "08:00"), *((day, "20:05") for day in (19, 20, 21, 22, 24, 25))]:
+            up = at(day, clock) - at(19, "07:00")
+            yield at(day, clock), lambda up=up: self.tell_time("skewed", AHEAD, up)  # type: ignore[misc]
+        yield at(26, "12:00"), lambda: self.tell_time("skewed", 0, 300)  # it was set as the machine started again
         yield at(20, "12:00"), lambda: self.roster(ada=None, bob=None)
         yield at(26, "13:30"), lambda: self.roster(ada=None, bob="2026-10-22")
         yield at(21, "09:00"), lambda: self.register(*REGISTER)
@@ -206,7 +212,7 @@ REGISTER = (
 
 
 def _day(now: float) -> date:
-    return next(day for day in map(lambda d: date(2026, 10, d), range(18, 31)) if now < at(day.day + 1, "00:00"))
+    return next(day for day in (date(2026, 10, one) for one in range(18, 31)) if now < at(day.day + 1, "00:00"))
 
 
 @asynccontextmanager
@@ -216,7 +222,9 @@ async def fleet_at_first(directory: Path) -> AsyncIterator[Life]:
     async with opened_database(await url_in(directory), create=True) as database:
         await migrate(database.driver, clock())
         await database.driver.write(lambda tx: set_zone(tx, "0001-01-01", ZONE, "ann", iso(clock())))
-        await shipping.put_into_force(database.driver, contents()["first"], catalog("first"), Request(by="ann"), clock())
+        await shipping.put_into_force(
+            database.driver, contents()["first"], catalog("first"), Request(by="ann"), clock()
+        )
         in_force = await load_in_force(database.driver)
         assert in_force
         store = Store(database.driver, in_force, max_age_days=SINCE_1970, clock=clock)
