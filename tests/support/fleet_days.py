@@ -104,7 +104,12 @@ def contents() -> dict[str, Content]:
     listed = {**corrected, "lists/ports.yaml": _ports(22)}
     asked = {**listed, "queries/ports.linux.sql": "-- Ports.\nSELECT DISTINCT port, protocol FROM listening_ports\n"}
     canary = {**asked, "controls/a/guests/control.yaml": _guests("guest", "visitor", "temp")}
-    named = {"first": first, "corrected": corrected, "listed": listed, "asked": asked, "canary": canary}
+    gone = ("controls/a/forwarding/control.yaml", "queries/forwarding.linux.sql")
+    removed = {**first, **dict.fromkeys(gone), packs.PACK: str(first[packs.PACK]).replace(", forwarding]", "]")}
+    named = {
+        **{"first": first, "corrected": corrected, "listed": listed, "asked": asked, "canary": canary},
+        "removed": removed,
+    }
     return {name: packs.content(files) for name, files in named.items()}
 
 

@@ -132,9 +132,9 @@ class Life:
         """Somebody has days of October judged again by what is in force now: ``muster evaluate``."""
         await evaluate(self.store, date(2026, 10, first), date(2026, 10, last))
 
-    async def judge_all_again(self) -> None:
+    async def judge_all_again(self, first: int = DAYS[0], last: int = DAYS[-1]) -> None:
         """Every day again, whole, by the packs it is held to."""
-        await evaluate(self.store, date(2026, 10, DAYS[0]), date(2026, 10, DAYS[-1]), as_applied=True)
+        await evaluate(self.store, date(2026, 10, first), date(2026, 10, last), as_applied=True)
 
     def _file(self, kind: str, told: object) -> Import:
         now = self.clock()
