@@ -94,7 +94,8 @@ def contents() -> dict[str, Content]:
         "controls/a/forwarding/control.yaml": _control(
             "Packets are not forwarded",
             fresh=3,
-            linux="{query: forwarding, any: forwarding = '0', empty: not_applicable, confidence: documented}",
+            linux="{query: forwarding, any: forwarding = '0', applies_when: forwarding <> 'absent',"
+            " empty: not_applicable, confidence: documented}",
         ),
         "lists/ports.yaml": _ports(22, 8080),
         packs.PACK: "title: All\nqueries: {osquery_schedule: }\n"
@@ -134,6 +135,7 @@ class Machine:
     accounts: tuple[str, ...] = ("root", "ada")
     ports: tuple[str, ...] = ("22",)
     encrypted: str = "1"
+    forwarding: str = "0"
     days: Sequence[int] = DAYS
     hours: Sequence[str] = HOURS
     asked_from: tuple[int, str] = (26, "12:00")
@@ -143,6 +145,7 @@ class Machine:
 MACHINES = {
     "anchor": Machine(),
     "sleeper": Machine(accounts=("root", "visitor"), days=(19, 20, 25, 26, 27, 28)),
+    "slow": Machine(enrolled=(20, "08:00"), days=range(22, 29)),
     "noon": Machine(ports=("22", "8080")),
     "owl": Machine(hours=("23:30",)),
     "leaver": Machine(days=range(19, 24)),
@@ -151,7 +154,7 @@ MACHINES = {
     "mac": Machine(platform="darwin"),
     "failing": Machine(),
     "skewed": Machine(days=(27, 28)),
-    "pilot": Machine(accounts=("root", "temp")),
+    "pilot": Machine(accounts=("root", "temp"), forwarding="absent"),
     "waived": Machine(encrypted="0"),
     "lab": Machine(encrypted="0"),
     "win": Machine(platform="windows", days=()),
@@ -185,7 +188,7 @@ def _usual(machine: Machine, when: int) -> dict[str, Rows]:
     if machine.platform == "linux":
         other = {"protocol": "6"} if when >= at(*machine.asked_from) else {}
         said["ports"] = [{"port": port, **other} for port in machine.ports]
-        said["forwarding"] = [{"forwarding": "0"}]
+        said["forwarding"] = [{"forwarding": machine.forwarding}]
     return said
 
 
@@ -223,15 +226,18 @@ WHOLE = {
     "weekender": [(19, "10:00"), (23, "10:00")],
 }
 """When else devices answered everything."""
-BACKLOG: dict[tuple[int, str], Said] = {
-    (21, "10:00"): {},
-    (22, "10:00"): {},
-    (22, "16:00"): {"disks": disk("0")},
-    (23, "10:00"): {"disks": disk("0")},
-    (23, "11:00"): {},
-    (24, "10:00"): {},
+BACKLOGS: dict[tuple[str, int, str], dict[tuple[int, str], Said]] = {
+    ("sleeper", 25, "09:30"): {
+        (21, "10:00"): {},
+        (22, "10:00"): {},
+        (22, "16:00"): {"disks": disk("0")},
+        (23, "10:00"): {"disks": disk("0")},
+        (23, "11:00"): {},
+        (24, "10:00"): {},
+    },
+    ("slow", 22, "09:30"): {(20, "10:00"): {}, (21, "10:00"): {}},
 }
-"""What ``sleeper`` answered without a network, and sent on the 25th; of what is not named the usual."""
+"""When devices without a network sent what they had answered when; of what is not named the usual."""
 
 
 def sent() -> list[Sent]:
@@ -251,9 +257,10 @@ def _sent() -> Iterator[Sent]:
             yield Sent(when, name, "result", _lines(name, when, said))  # type: ignore[arg-type]
     for (name, day, clock), extra in EXTRA.items():
         yield Sent(at(day, clock), name, "result", _lines(name, at(day, clock), extra))
-    late = [line for then, said in BACKLOG.items()
-            for line in _lines("sleeper", at(*then), {**_usual(MACHINES["sleeper"], at(*then)), **said})]  # fmt: skip
-    yield Sent(at(25, "09:30"), "sleeper", "result", late)
+    for (name, day, clock), backlog in BACKLOGS.items():
+        lines = [line for then, said in backlog.items()
+                 for line in _lines(name, at(*then), {**_usual(MACHINES[name], at(*then)), **said})]  # fmt: skip
+        yield Sent(at(day, clock), name, "result", lines)
     disks = catalog("first").queries["disks", "linux"]
     message = f"Error executing scheduled query pack/all/{scheduled_name('disks', disks.version)}: disk I/O error"
     status = {"unixTime": at(22, "10:30"), "severity": 2, "filename": "scheduler.cpp", "line": 1, "message": message}
