@@ -269,7 +269,7 @@ async def test_the_running_day_is_provisional(tmp_path: Path) -> None:
             assert {one[8] for one in found} == {1}
             seen[clock] = told(found)
 
-        looks = [(at(22, clock), lambda clock=clock: look(clock)) for clock in ("08:00", "11:00", "13:00", "16:30")]  # type: ignore[misc]
+        looks = [(at(22, clock), lambda clock=clock: look(clock)) for clock in ("08:00", "11:00", "13:00", "16:30")]
         happenings = [*life.people_do(), *life.deliveries(sent()), *life.judging(), *looks]
         await life.live(one for one in happenings if one[0] < until)
         word = {clock: [cells["disk", name, "2026-10-22"] for name in ("noon", "owl")] for clock, cells in seen.items()}

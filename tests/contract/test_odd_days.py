@@ -21,7 +21,7 @@ NAMES = ("anchor", "leaver")
 
 async def lives(life: Life, until: int, *more: tuple[int, Any]) -> None:
     """Two of the fleet's devices and the worker, up to a day of October, and what else is to happen."""
-    enrolled = [(at(19, "08:00"), lambda name=name: life.enrol(name)) for name in NAMES]  # type: ignore[misc]
+    enrolled = [(at(19, "08:00"), lambda name=name: life.enrol(name)) for name in NAMES]
     left = {"leaver": at(22, "12:00")}
     bodies = life.deliveries(one for one in sent() if one.device in NAMES and one.at < left.get(one.device, one.at + 1))
     happenings = [*enrolled, *bodies, *life.judging(), *more]
