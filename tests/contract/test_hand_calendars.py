@@ -57,7 +57,7 @@ class Edge:
 async def edge(directory: Path, enrolled: str) -> AsyncIterator[Edge]:
     now = [float(unix(enrolled))]
     async with open_store(directory, catalog("first"), clock=lambda: now[0]) as store:
-        await store.write(lambda tx: set_zone(tx, ALWAYS, ZONE, "ann", enrolled))
+        await store.write(lambda tx: set_zone(tx, ALWAYS, ZONE, "ann", now[0]))
         yield Edge(store, Worker(store, Presence()), await add_device(store, "edge"), now)
 
 

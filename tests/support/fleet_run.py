@@ -17,7 +17,6 @@ from server.catalog.people import Person
 from server.evaluate.judge import evaluate
 from server.normalize.clocks import question_id
 from server.normalize.devices import DeviceFacts
-from server.normalize.times import iso
 from server.store import access, assets, devices, erase, people, shipping
 from server.store.calendar import read_calendar, set_zone
 from server.store.devices import Device
@@ -221,7 +220,7 @@ async def fleet_at_first(directory: Path) -> AsyncIterator[Life]:
     clock = Clock()
     async with opened_database(await url_in(directory), create=True) as database:
         await migrate(database.driver, clock())
-        await database.driver.write(lambda tx: set_zone(tx, "0001-01-01", ZONE, "ann", iso(clock())))
+        await database.driver.write(lambda tx: set_zone(tx, "0001-01-01", ZONE, "ann", clock()))
         await shipping.put_into_force(
             database.driver, contents()["first"], catalog("first"), Request(by="ann"), clock()
         )
