@@ -17,10 +17,11 @@ from server.catalog.people import Person
 from server.evaluate.judge import evaluate
 from server.normalize.clocks import question_id
 from server.normalize.devices import DeviceFacts
-from server.store import access, assets, devices, erase, people, shipping
+from server.store import access, assets, devices, erase, exempting, people, shipping
 from server.store.calendar import read_calendar, set_zone
 from server.store.devices import Device
 from server.store.driver import Transaction
+from server.store.exempting import Asked, By, Terms
 from server.store.imports import Import
 from server.store.in_force import load_in_force
 from server.store.migrate import migrate
@@ -57,7 +58,7 @@ class Life:
     secret: str
     keys: dict[str, str] = field(default_factory=dict)
     closed: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
-    granted: dict[str, str] = field(default_factory=dict)
+    exemptions: dict[str, str] = field(default_factory=dict)
 
     # -- what happens --------------------------------------------------------------------------------------
 
@@ -75,9 +76,9 @@ class Life:
         key = await self.store.enroll(self.secret, facts, name)
         assert key
         self.keys[name] = key
-        if name in ("pilot", "lab"):
+        if name in TAGS:
             device = await self.device(name)
-            await self._write(lambda tx: devices.tag(tx, device.device_id, {name}, set(), self.clock()))
+            await self._write(lambda tx: devices.tag(tx, device.device_id, {TAGS[name]}, set(), self.clock()))
 
     async def device(self, name: str) -> Device:
         """A device by its newest key."""
@@ -127,6 +128,29 @@ class Life:
         device = await self.device(name)
         await self._write(lambda tx: erase.retire(tx, device.device_id, self.clock()))
 
+    async def ask_exemption(self, name: str, scope: str, subject: str, first: int, last: int) -> None:
+        """Somebody asks that a device may fail ``disk`` for some days of October."""
+        asked = Asked(
+            control="disk",
+            scope=scope,
+            subject=subject or (await self.device(name)).device_id,
+            first_day=date(2026, 10, first),
+            last_day=date(2026, 10, last),
+            reason="the vendor is slow",
+            requested_by="bob",
+        )
+        self.exemptions[name] = await self._write(lambda tx: exempting.request(tx, asked, TERMS, self.clock()))
+
+    async def approve(self, name: str) -> None:
+        """Somebody else approves."""
+        await self._write(lambda tx: exempting.approve(tx, self.exemptions[name], By("ann"), TERMS, self.clock()))
+
+    async def revoke(self, name: str) -> None:
+        """It is taken back."""
+        await self._write(
+            lambda tx: exempting.revoke(tx, self.exemptions[name], By("ann"), "it is mended", self.clock())
+        )
+
     async def judge_again(self, first: int, last: int) -> None:
         """Somebody has days of October judged again by what is in force now: ``muster evaluate``."""
         await evaluate(self.store, date(2026, 10, first), date(2026, 10, last))
@@ -162,6 +186,13 @@ class Life:
         yield at(26, "13:30"), lambda: self.roster(ada=None, bob="2026-10-22")
         yield at(21, "09:00"), lambda: self.register(*REGISTER)
         yield at(24, "12:00"), lambda: self.retire("leaver")
+        yield at(20, "12:00"), lambda: self.ask_exemption("lab", "tag", "lab", 20, 28)
+        yield at(20, "12:01"), lambda: self.approve("lab")
+        yield at(25, "12:00"), lambda: self.revoke("lab")
+        yield at(21, "15:00"), lambda: self.ask_exemption("waived", "device", "", 22, 24)
+        yield at(21, "15:01"), lambda: self.approve("waived")
+        yield at(22, "12:00"), lambda: self.ask_exemption("mac", "person", "carol@example.com", 22, 25)
+        yield at(24, "09:00"), lambda: self.approve("mac")  # from then on, though it was asked for earlier
         yield at(23, "12:00"), lambda: self.apply("corrected")
         yield at(24, "10:30"), lambda: self.judge_again(21, 22)
         yield at(25, "12:00"), lambda: self.apply("listed")
@@ -203,6 +234,8 @@ class Life:
         return await rows(self.store, f"SELECT {columns} FROM posture {where} ORDER BY 1, 2, 3", parameters)
 
 
+TAGS = {"pilot": "pilot", "lab": "lab", "win": "lab"}
+TERMS = Terms(("disk",), 365)
 REGISTER = (
     Asset(serial="s-ghost", shown="S-ghost", hostname="ghost", platform="linux", in_scope_from="2026-10-20"),
     Asset(serial="s-wraith", shown="S-wraith", hostname="wraith"),
