@@ -49,6 +49,8 @@ class Fleet(Strict):
     """Seconds of a device's day that all its queries together may take."""
     exemption_days_max: Annotated[int, Field(ge=1, le=3660)] = 365
     """Days that an exemption may last at most."""
+    new_device_grace_days: Annotated[int, Field(ge=0, le=30)] = 0
+    """Days that a new device is not judged yet, that on which it comes into scope included."""
     extension_tables: dict[Name, ExtensionTable] = Field(default_factory=dict)
     canary: CanaryLimits = Field(default_factory=CanaryLimits)
 

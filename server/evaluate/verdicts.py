@@ -32,6 +32,7 @@ REASONS = {
     "never_answered": "the device never answered this query",
     "platform": "the control has no rule for this platform",
     "not_in_scope": "the device was not yet in scope on that day",
+    "new_device": "the device was new on that day, and the fleet's settings let new ones settle first",
 }
 """Every reason a verdict can carry, with its meaning."""
 

@@ -15,11 +15,14 @@ from server.normalize.times import iso
 from server.store.coverage import INCOMPLETE, OK, Instant, note
 from server.store.driver import Transaction
 from server.store.intervals import Interval, Plan, plan
+from server.store.news import Learned
 from server.store.runs import Run, beyond_horizon, chain_start, keep_run, runs_from
 from server.store.tables import QueryTable
 from server.store.thinned import bounded, cut
-from server.store.timeline import Moment, Said, moment
+from server.store.timeline import Moment, Said, moment, replaced_at
 
+JUDGED_MODE = "state"
+"""The mode of queries that controls judge: others do not tell what was true on a past day."""
 _RUN = "+"
 """Before the fingerprint of what a differential came to; sorts before every snapshot's."""
 
@@ -28,13 +31,13 @@ _RUN = "+"
 class Place:
     """Whose answer it is, where it goes, and the longest silence its coverage bears.
 
-    ``news`` collects the instants of which something new was learned.
+    ``learned`` collects what was learned that verdicts may rest on.
     """
 
     device_no: int
     table: QueryTable
     gap: int
-    news: set[str]
+    learned: Learned
 
     async def moment(self, tx: Transaction, at: str) -> Moment:
         """Look around an instant."""
@@ -48,7 +51,20 @@ class Place:
             await cut(tx, self.device_no, self.table.name, when, self.gap)
             instant.approximate = 1
         if await note(tx, self.device_no, self.table.name, instant, when.known, self.gap):
-            self.news.add(instant.at)
+            await self._learn(tx, instant, when)
+
+    async def _learn(self, tx: Transaction, instant: Instant, when: Moment) -> None:
+        if self.table.mode != JUDGED_MODE or (when.known is None and when.last and self._repeats(instant, *when.last)):
+            return
+        until = when.until and await replaced_at(tx, self.device_no, self.table.name, instant.at)
+        self.learned.learn(self.device_no, self.table.name, instant.at, until)
+
+    def _repeats(self, instant: Instant, last_at: str, said: Said) -> bool:
+        """Whether the last word before was the same and of the same day, so that no verdict rests on this one."""
+        return (
+            said == (instant.status, instant.version, instant.fingerprint)
+            and last_at >= self.learned.day_at(instant.at).starts_at
+        )
 
 
 async def apply_snapshot(tx: Transaction, place: Place, answer: Answer, version: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from server.catalog.assets import IN_USE, Asset
@@ -16,9 +16,12 @@ from server.store.devices import add_expected, keys_changed, tags_changed
 from server.store.driver import Transaction
 from server.store.exemptions import follow
 from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import, differences, record
+from server.store.scope import note_registered
 
 ALWAYS = "9999-12-31"
 _COLUMNS = ("hostname", "platform", "model", "owner", "status", "tags", "in_scope_from")
+_DECIDING = ("platform", "owner", "status", "in_scope_from")
+"""What a device's verdicts may rest on."""
 _TOLD = frozenset({"status", "since", "in_scope_from"})
 _END = "UPDATE muster_asset_history SET to_day = ? WHERE serial = ? AND to_day > ?"
 
@@ -80,7 +83,8 @@ async def import_assets(
     """
     known = await _known(tx)
     changes, written = _compared(known, assets, columns)
-    if not await record(tx, source, changes):
+    name = await record(tx, source, changes)
+    if not name:
         return changes
     at = iso(source.now)
     updates = ", ".join(f"{name} = excluded.{name}" for name in ("serial_shown", *_COLUMNS))
@@ -94,7 +98,7 @@ async def import_assets(
     gone = [serial for serial, (change, _) in changes.of.items() if change == MISSING]
     await tx.many("UPDATE muster_assets SET missing_since = ? WHERE serial = ?", [(at, serial) for serial in gone])
     await tx.many(_END, [(source.today, serial, source.today) for serial in gone])
-    await _bring_devices(tx, written, known, source, start_of)
+    await _bring_devices(tx, written, known, source, start_of, name)
     if changes.since and changes.since < source.today:
         await reopen_from(tx, changes.since, source.today)
     return changes
@@ -156,11 +160,13 @@ async def _bring_devices(
     known: Mapping[str, Mapping[str, Any]],
     source: Import,
     start_of: Callable[[date], str],
+    name: str,
 ) -> None:
     """Bring the devices to what the register says of them, and add those that are expected."""
     devices, at = await _devices(tx), iso(source.now)
     today = start_of(date.fromisoformat(source.today))
     expected: list[tuple[Asset, str]] = []
+    news: list[tuple[int, str | None]] = []
     owned, told, scopes, left, back = [], [], [], [], []
     for asset in written:
         device, old = devices.get(asset.serial), known.get(asset.serial)
@@ -170,6 +176,7 @@ async def _bring_devices(
                 expected.append((asset, scope or today))
             continue
         number = device.device_no
+        news += _news_of(asset, old, device, scope)
         owned.append((asset.owner, number))
         if not device.enrolled:
             told.append((asset.hostname, asset.platform, asset.shown, number))
@@ -180,7 +187,9 @@ async def _bring_devices(
             left.append((at, number))
         elif asset.in_scope and not used:
             back.append((number,))
-    await add_expected(tx, expected)
+    added = await add_expected(tx, expected)
+    news += [(number, asset.in_scope_from) for number, (asset, _) in zip(added, expected, strict=True)]
+    await note_registered(tx, news, source.today, name)
     update = "UPDATE muster_devices SET {} WHERE device_no = ?"
     await tx.many(update.format("owner = ?"), owned)
     await tx.many(update.format("hostname = ?, platform = ?, serial = ?"), told)
@@ -192,6 +201,19 @@ async def _bring_devices(
     await join_canary(tx, [number for (number,) in back], at)
     await _tag(tx, written, known, devices, source.now)
     await follow(tx, None, source.now)
+
+
+def _news_of(
+    asset: Asset, old: Mapping[str, Any] | None, device: _Device, scope: str | None
+) -> list[tuple[int, str | None]]:
+    """From which day on the verdicts of an asset's device may be others, if any; None for from now on."""
+    if asset.in_scope_from and scope and scope != device.in_scope_from:
+        # The day before that of the instant in UTC is no later than the fleet's, whatever its zone.
+        before = date.fromisoformat(device.in_scope_from[:10]) - timedelta(days=1)
+        return [(device.device_no, min(asset.in_scope_from, before.isoformat()))]
+    if old is None or any(getattr(asset, what) != old[what] for what in _DECIDING):
+        return [(device.device_no, None)]
+    return []
 
 
 async def _tag(

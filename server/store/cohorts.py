@@ -42,6 +42,8 @@ class Cohorts:
         days = [one.control.fresh_within_days for catalog in in_force.catalogs for one in catalog.judged()]
         self.fresh_days = max(days, default=1)
         """For how many days an answer may decide at most."""
+        self.grace_days = max(catalog.fleet.new_device_grace_days for catalog in in_force.catalogs)
+        """For how many days a device that is new may not be judged at most."""
 
     def of(self, device: Device) -> Cohort:
         """The cohort of a device."""

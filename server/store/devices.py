@@ -18,6 +18,7 @@ from server.store.applications import join_canary, tags_of
 from server.store.driver import StoreError, Transaction
 from server.store.exemptions import follow
 from server.store.register import registered
+from server.store.scope import note_devices
 from server.wire.messages import BadLine
 
 log = logging.getLogger(__name__)
@@ -94,11 +95,16 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
     at = iso(now)
     identity, device_no, warning = await twins.whose(tx, facts, now)
     asset = await registered(tx, facts.serial) if device_no is None else None
+    news = "enrolled"
     if asset is not None and asset.device_no is not None:
         device_no = asset.device_no
         await tx.run(
-            "UPDATE muster_devices SET identity = ?, enrolled_at = ? WHERE device_no = ?", (identity, at, device_no)
+            "UPDATE muster_devices SET identity = ?, enrolled_at = ?, in_scope_from = CASE"
+            " WHEN in_scope_from > CAST(? AS TEXT) THEN CAST(? AS TEXT) ELSE in_scope_from END WHERE device_no = ?",
+            (identity, at, at, at, device_no),
         )
+    elif device_no is not None:
+        news = await _news_of(tx, device_no, facts)
     if device_no is not None:
         await tx.run(
             "UPDATE muster_devices SET hostname = ?, hardware_uuid = ?, serial = ?, platform = ?, os_name = ?,"
@@ -115,6 +121,8 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
         if any(owned):
             await follow(tx, [device_no], now)
     await join_canary(tx, [device_no], at)
+    if news:
+        await note_devices(tx, [device_no], now, news)
     if warning:
         log.warning("device %s", warning)
         await rejects.keep(tx, device_no, [BadLine(reason=warning, sample="")], now)
@@ -122,10 +130,18 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
     return device_no
 
 
-async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -> None:
+async def _news_of(tx: Transaction, device_no: int, facts: DeviceFacts) -> str:
+    """What an enrolment changes for the verdicts of a device that is known, in words."""
+    found = await tx.row("SELECT platform, retired_at FROM muster_devices WHERE device_no = ?", (device_no,))
+    if found is None or found[1] is not None:
+        return "came back"
+    return f"platform {found[0] or '–'} → {facts.platform or '–'}" if found[0] != facts.platform else ""
+
+
+async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -> list[int]:
     """Add devices for machines that only the asset register knows, each with the instant its scope begins.
 
-    They are silent until they enrol.
+    They are silent until they enrol. Returns their numbers.
     """
     first = await _next_no(tx)
     rows = []
@@ -141,6 +157,7 @@ async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -
         )
         rows.append((number, _new_id(), None, *_row(facts), asset.owner, asset.tags, in_scope_from, "", ""))
     await tx.insert("muster_devices", _COLUMNS, rows)
+    return list(range(first, first + len(rows)))
 
 
 async def note_osquery(tx: Transaction, device_no: int, version: str, at: str) -> None:
@@ -189,6 +206,7 @@ async def tags_changed(tx: Transaction, device_nos: Sequence[int], now: float) -
     await keys_changed(tx)
     await join_canary(tx, device_nos, iso(now))
     await follow(tx, device_nos, now)
+    await note_devices(tx, device_nos, now, "tags")
 
 
 async def device_of_key(tx: Transaction, node_key: str) -> Device | None:

@@ -8,11 +8,13 @@ from functools import partial
 from server.normalize.persons import person_key
 from server.normalize.times import iso, unix
 from server.store.assets import forget_asset
+from server.store.calendar import read_calendar
 from server.store.deletions import ERASURE, Doomed, Tombstone, delete_of, rows_of
 from server.store.devices import keys_changed
 from server.store.driver import Driver, StoreError, Transaction
 from server.store.exemptions import forget_device
 from server.store.registry import Registry
+from server.store.scope import note_devices, note_list
 
 ERASED = "(erased)"
 """What stands where personal data was and something must."""
@@ -57,6 +59,7 @@ async def retire(tx: Transaction, device_id: str, now: float) -> str:
         "UPDATE muster_devices SET retired_at = ? WHERE device_no = ? AND retired_at IS NULL", (iso(now), device_no)
     )
     await keys_changed(tx)
+    await note_devices(tx, [device_no], now, "retired")
     found = await tx.row("SELECT retired_at FROM muster_devices WHERE device_no = ?", (device_no,))
     return str(found[0]) if found else iso(now)
 
@@ -78,6 +81,9 @@ async def begin_erasure(tx: Transaction, device_id: str, erased_by: str, reason:
     )
     await _take_names(tx, device_no, at)
     await keys_changed(tx)
+    await note_devices(tx, [device_no], now, "erased")
+    # The register tells nothing of it any more either.
+    await note_list(tx, "assets", None, (await read_calendar(tx)).today(now).isoformat(), "erasure of a device")
     return device_no
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from server.normalize.times import iso
 from server.store.driver import Transaction
+from server.store.scope import note_list
 
 ADDED, CHANGED, MISSING, BACK = "added", "changed", "missing", "back"
 
@@ -49,13 +50,16 @@ class Changes:
         }
 
 
-async def record(tx: Transaction, source: Import, changes: Changes) -> bool:
-    """Record an import; False, and nothing is recorded, for the same file as last time that changes nothing."""
+async def record(tx: Transaction, source: Import, changes: Changes) -> str:
+    """Record an import and note what it changes as news; returns what it is called.
+
+    That is empty, and nothing is recorded, for the same file as last time that changes nothing.
+    """
     last = await tx.row(
         "SELECT sha256 FROM muster_imports WHERE kind = ? ORDER BY import_no DESC LIMIT 1", (source.kind,)
     )
     if not changes.of and last is not None and last[0] == source.sha256:
-        return False
+        return ""
     top = await tx.row("SELECT COALESCE(MAX(import_no), 0) + 1 FROM muster_imports")
     number = int(top[0]) if top else 1
     await tx.insert(
@@ -73,8 +77,10 @@ async def record(tx: Transaction, source: Import, changes: Changes) -> bool:
         ("import_no", "subject", "change", "detail"),
         [(number, subject, change, detail) for subject, (change, detail) in sorted(changes.of.items())],
     )
-    await tx.seq()  # the running day is judged again
-    return True
+    name = f"import {number} of {source.file}"
+    if changes.of:
+        await note_list(tx, source.kind, changes.since, source.today, name)
+    return name
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object], told: frozenset[str]) -> str:

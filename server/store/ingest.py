@@ -9,18 +9,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from server.normalize.answers import Answer, answers_of
+from server.normalize.calendar import Calendar
 from server.normalize.names import parse_scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
-from server.normalize.times import DAY, iso
+from server.normalize.times import DAY, iso, unix
 from server.store import days, devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
+from server.store.calendar import read_calendar
 from server.store.cohorts import Cohorts
 from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant
 from server.store.dating import DatedLines, date_bodies
 from server.store.driver import Transaction
+from server.store.news import Learned
 from server.store.registry import Registry, TooManyError
 from server.store.rejects import SAMPLE_CHARS
+from server.store.scope import note_earlier_scopes
 from server.store.succession import Arrival, follow
 from server.wire.messages import BadLine, LogBody, StatusLine
 
@@ -92,6 +96,8 @@ class Ingest:
         self._cohorts = cohorts
         self._max_age = max_age_days * DAY
         self._counted_days = cohorts.fresh_days - 1
+        self._calendar = Calendar()
+        self._asked = (0.0, 0.0)
         self._clock = clock
 
     async def store(self, tx: Transaction, deliveries: Sequence[Delivery], *, singly: bool = False) -> list[Ingested]:
@@ -104,20 +110,33 @@ class Ingest:
         bodies = [(delivery.device.device_no, delivery.body) for delivery in deliveries]
         dated = await date_bodies(tx, bodies, now, self._max_age)
         loads = [self._load(*pair, singly=singly) for pair in zip(deliveries, dated, strict=True)]
-        news: set[str] = set()
+        learned = Learned(await self._days(tx, now))
         if singly:
-            await self._apply_singly(tx, loads, now, news)
+            await self._apply_singly(tx, loads, now, learned)
         else:
-            await self._apply_together(tx, loads, now, news)
+            await self._apply_together(tx, loads, now, learned)
         for load in loads:
-            await self._keep_statuses(tx, load.device, load.statuses, now, news)
+            await self._keep_statuses(tx, load.device, load.statuses, now, learned)
             load.done.statuses = len(load.statuses)
             await self.reject(tx, load.device, load.done.rejected)
-        await days.reopen(tx, news, self._counted_days)
-        if news:
-            await tx.seq()  # so that whoever waits for news can see that there was some
+        await learned.note(tx)
+        await days.reopen(tx, learned.instants, self._counted_days)
+        oldest: dict[int, int] = {}
+        for load in loads:
+            if load.earliest is not None:
+                number = load.device.device_no
+                oldest[number] = min(oldest.get(number, load.earliest), load.earliest)
+        await note_earlier_scopes(tx, self._calendar, oldest, now, self._cohorts.grace_days)
         await devices.heard(tx, [(load.device.device_no, load.earliest) for load in loads], now)
         return [load.done for load in loads]
+
+    async def _days(self, tx: Transaction, now: float) -> Calendar:
+        """The fleet's days. Another zone comes tomorrow at the earliest, so that it is enough to ask once a day."""
+        since, until = self._asked
+        if not since <= now < until:
+            self._calendar = await read_calendar(tx)
+            self._asked = (now, unix(self._calendar.day(self._calendar.today(now)).ends_at))
+        return self._calendar
 
     def _load(self, delivery: Delivery, dated: DatedLines, *, singly: bool) -> _Load:
         done = Ingested(rejected=[*delivery.body.bad, *dated.bad], doubtful=dated.doubtful)
@@ -133,22 +152,22 @@ class Ingest:
         statuses = cohort.minimiser.statuses(dated.statuses)
         return _Load(delivery.device, answers, statuses, min(times, default=None), done)
 
-    async def _apply_together(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
+    async def _apply_together(self, tx: Transaction, loads: Sequence[_Load], now: float, learned: Learned) -> None:
         """Apply the answers in rounds: in each, at most one of a device to a query, in the order they happened."""
         waiting: dict[tuple[int, str], deque[tuple[_Load, Answer]]] = {}
         for load in loads:
             for answer in load.answers:
                 waiting.setdefault((load.device.device_no, answer.query), deque()).append((load, answer))
         while waiting:
-            await self._apply_round(tx, _next_of_each(waiting), now, news)
+            await self._apply_round(tx, _next_of_each(waiting), now, learned)
 
     async def _apply_round(
-        self, tx: Transaction, round_of: Sequence[tuple[_Load, Answer]], now: float, news: set[str]
+        self, tx: Transaction, round_of: Sequence[tuple[_Load, Answer]], now: float, learned: Learned
     ) -> None:
         whose: dict[int, _Load] = {}
         arrivals: list[Arrival] = []
         for load, answer in round_of:
-            arrival = await self._arrival(tx, load, answer, now, news)
+            arrival = await self._arrival(tx, load, answer, now, learned)
             if arrival:
                 arrivals.append(arrival)
                 whose[id(arrival)] = load
@@ -166,9 +185,9 @@ class Ingest:
         for load, answer in round_of:
             await self._note_osquery(tx, load.device, answer)
 
-    async def _apply_singly(self, tx: Transaction, loads: Sequence[_Load], now: float, news: set[str]) -> None:
+    async def _apply_singly(self, tx: Transaction, loads: Sequence[_Load], now: float, learned: Learned) -> None:
         async def one(load: _Load, answer: Answer) -> None:
-            arrival = await self._arrival(tx, load, answer, now, news)
+            arrival = await self._arrival(tx, load, answer, now, learned)
             if arrival:
                 self._note_outcome(load, await self._apply(tx, arrival))
                 await self._note_denylisted(tx, arrival, now)
@@ -193,7 +212,7 @@ class Ingest:
             load.done.answers += 1
 
     async def _arrival(
-        self, tx: Transaction, load: _Load, answer: Answer, now: float, news: set[str]
+        self, tx: Transaction, load: _Load, answer: Answer, now: float, learned: Learned
     ) -> Arrival | None:
         """The answer with its place; None where it has none, which is then noted."""
         try:
@@ -203,7 +222,7 @@ class Ingest:
         except TooManyError as error:
             load.done.rejected.append(_bad_line(answer, str(error)))
             return None
-        place = Place(load.device.device_no, table, self._cohorts.gap(answer.query), news)
+        place = Place(load.device.device_no, table, self._cohorts.gap(answer.query), learned)
         return Arrival(place, answer, self._version(load.device, answer))
 
     async def _read(self, tx: Transaction, arrival: Arrival, whose: dict[int, _Load], now: float) -> bool:
@@ -261,7 +280,7 @@ class Ingest:
         for row in arrival.answer.added:
             if str(row.get("denylisted")) == "1" and isinstance(row.get("name"), str):
                 instant = Instant(at=arrival.at, status=DENYLISTED, basis="schedule", message=STOPPED)
-                await self._note(tx, arrival.place.device_no, row["name"], instant, now, arrival.place.news)
+                await self._note(tx, arrival.place.device_no, row["name"], instant, now, arrival.place.learned)
 
     async def _note_osquery(self, tx: Transaction, device: devices.Device, answer: Answer) -> None:
         """An osquery that was brought up to date does not enrol again: osquery_info is where it says so."""
@@ -272,7 +291,7 @@ class Ingest:
             await devices.note_osquery(tx, device.device_no, clean_text(told)[:255], iso(answer.unix_time))
 
     async def _keep_statuses(
-        self, tx: Transaction, device: devices.Device, lines: Sequence[StatusLine], now: float, news: set[str]
+        self, tx: Transaction, device: devices.Device, lines: Sequence[StatusLine], now: float, learned: Learned
     ) -> None:
         seen: dict[tuple[str, str], int] = {}
         rows = []
@@ -293,7 +312,7 @@ class Ingest:
             if failed:
                 message = clean_text(failed["message"])[:SAMPLE_CHARS]
                 instant = Instant(at=at, status=ERROR, message=message, fingerprint=digest_of(message.encode()))
-                await self._note(tx, device.device_no, failed["name"], instant, now, news)
+                await self._note(tx, device.device_no, failed["name"], instant, now, learned)
         if rows:
             await tx.many(
                 "INSERT INTO muster_status_logs (device_no, at, digest, ordinal, severity, filename, line, message,"
@@ -302,7 +321,7 @@ class Ingest:
             )
 
     async def _note(
-        self, tx: Transaction, device_no: int, scheduled: str, instant: Instant, now: float, news: set[str]
+        self, tx: Transaction, device_no: int, scheduled: str, instant: Instant, now: float, learned: Learned
     ) -> None:
         """Note how a query fared that gave no answer."""
         name = parse_scheduled_name(clean_text(scheduled))
@@ -312,7 +331,7 @@ class Ingest:
             return  # the status line itself is kept
         if name.version:
             instant.version = name.version
-        place = Place(device_no, table, self._cohorts.gap(name.query), news)
+        place = Place(device_no, table, self._cohorts.gap(name.query), learned)
         await place.note(tx, instant, await place.moment(tx, instant.at))
 
     async def reject(self, tx: Transaction, device: devices.Device, lines: Sequence[BadLine]) -> None:

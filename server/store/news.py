@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from server.normalize.calendar import Calendar, Day
 from server.store.driver import Transaction
 
 QUERY, CONTROL, LIST, DEVICE = "query", "control", "list", "device"
@@ -47,3 +48,37 @@ async def note(tx: Transaction, news: Iterable[News]) -> None:
         " detail = excluded.detail, noted_seq = excluded.noted_seq",
         [(*noted[key], seq) for key in sorted(noted)],
     )
+
+
+class Learned:
+    """What was learned of queries within a transaction, and which days that concerns.
+
+    An answer counts until the next one: from the day it is of up to the day of that.
+    """
+
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._day: Day | None = None
+        self._news: dict[tuple[str, int], News] = {}
+        self.instants: set[str] = set()
+        """Of which something was learned: closed days are still opened again for them."""
+
+    def day_at(self, at: str) -> Day:
+        """The fleet's day of an instant; of one after the other they are mostly of one day."""
+        if self._day is None or not self._day.starts_at <= at < self._day.ends_at:
+            self._day = self._calendar.day_at(at)
+        return self._day
+
+    def learn(self, device_no: int, table: str, at: str, until: str | None) -> None:
+        """Something new was learned of a query at an instant, which counts until another."""
+        self.instants.add(at)
+        first = self.day_at(at).day
+        last = ON_AND_ON if until is None else self.day_at(until).day
+        known = self._news.get((table, device_no))
+        if known:
+            first, last = min(first, known.first_day), max(last, known.last_day)
+        self._news[table, device_no] = News(QUERY, table, device_no, first, last, f"answer of {at}")
+
+    async def note(self, tx: Transaction) -> None:
+        """Note all of it."""
+        await note(tx, self._news.values())

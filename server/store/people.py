@@ -8,11 +8,13 @@ from typing import Any
 
 from server.catalog.people import Person
 from server.normalize.times import iso
+from server.store.calendar import read_calendar
 from server.store.days import reopen_from
 from server.store.driver import StoreError, Transaction
 from server.store.erase import ERASED, blank_person
 from server.store.exemptions import follow
 from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import, differences, record
+from server.store.scope import note_list
 
 _DAYS = ("start", "notice", "last_day")
 _OWN = ("name", "email", *_DAYS)
@@ -146,7 +148,7 @@ async def erase_person(tx: Transaction, person: str, by: str, why: str, now: flo
     )
     await blank_person(tx, {person, found[0], found[2]}, stone)
     await follow(tx, None, now)
-    await tx.seq()
+    await note_list(tx, "people", None, (await read_calendar(tx)).today(now).isoformat(), "erasure of a person")
     return stone
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from server.normalize.answers import Answer
 from server.normalize.rows import bag_of, fingerprint, typed_rows
 from server.normalize.times import iso
-from server.store.answers import Place
+from server.store.answers import JUDGED_MODE, Place
 from server.store.coverage import INCOMPLETE, OK, Stretch, extends, insert_instants, insert_stretches, lengthen
 from server.store.driver import Transaction
 from server.store.tables import QueryTable
@@ -37,6 +37,8 @@ class Arrival:
     answer: Answer
     version: str
     at: str = ""
+    repeats: str | None = None
+    """The instant of the word before it, if that was an answer to the same version."""
     mark: str = ""
     stretch: Stretch | None = None
 
@@ -76,7 +78,10 @@ async def follow(
         if news and not await read(arrival):
             continue
         following.append(arrival)
-        if news:
+        arrival.repeats = known[0] if known and known[1:3] == (OK, arrival.version) else None
+        if not news:
+            _learn(arrival, changed=False)
+        else:
             changed.setdefault(arrival.place.table.name, []).append(arrival)
     for group in changed.values():
         # An answer of the round may have widened the table: the last one saw it with every column.
@@ -84,6 +89,16 @@ async def follow(
     await _cover(tx, following)
     done = set(map(id, following))
     return [arrival for arrival in arrivals if id(arrival) not in done]
+
+
+def _learn(arrival: Arrival, *, changed: bool) -> None:
+    """Learn of an answer, unless it tells the rows of the word before it, on the same day: nothing rests on it then."""
+    place, before = arrival.place, arrival.repeats
+    if place.table.mode != JUDGED_MODE:
+        return
+    if not changed and before and before >= place.learned.day_at(arrival.at).starts_at:
+        return
+    place.learned.learn(place.device_no, place.table.name, arrival.at, None)
 
 
 async def _change(tx: Transaction, table: QueryTable, arrivals: Sequence[Arrival]) -> None:
@@ -97,6 +112,7 @@ async def _change(tx: Transaction, table: QueryTable, arrivals: Sequence[Arrival
         device_no, at = arrival.place.device_no, arrival.at
         bag = bag_of(typed_rows(arrival.answer.added, table.columns))
         gone = known - bag.keys()
+        _learn(arrival, changed=known != bag.keys())
         if table.mode == "latest":
             changes.drop += [(device_no, *identity) for identity in gone]
         else:
@@ -132,7 +148,6 @@ async def _cover(tx: Transaction, arrivals: Sequence[Arrival]) -> None:
             longer.append((at, place.device_no, place.table.name, stretch.first_at))
         else:
             new.append((place.device_no, place.table.name, Stretch(at, at, OK, arrival.version, "result", None)))
-        place.news.add(at)
     await insert_instants(tx, [(a.place.device_no, a.place.table.name, a.at, OK, a.version, a.mark) for a in arrivals])
     await lengthen(tx, longer)
     await insert_stretches(tx, new)
