@@ -20,6 +20,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from server.api.keys import Presence
 from server.catalog.catalog import Catalog
 from server.evaluate.judge import GRACE_SECONDS, evaluate
+from server.evaluate.revisit import any_news, judge_news
 from server.evaluate.whole import oldest_whole_day
 from server.normalize.calendar import Calendar
 from server.normalize.times import DAY, iso, unix
@@ -41,7 +42,8 @@ from server.store.thinning import REORDER_DAYS, thin
 log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 15
-PROVISIONAL_SECONDS = 45
+PROVISIONAL_SECONDS = 10
+"""How often it is looked whether there is anything to judge."""
 TELL_SECONDS = 30
 """How often it is looked what people should hear of."""
 CANARY_SECONDS = 20
@@ -59,7 +61,7 @@ class Keep:
     verdicts: int = 2557
 
 
-Job = Callable[[], Awaitable[None]]
+Job = Callable[[], Awaitable[object]]
 
 
 class Worker:
@@ -82,7 +84,8 @@ class Worker:
         self._packs = Reloader(store, key_of or _no_key, self._lease.holder)
         self._scheduler = AsyncIOScheduler()
         self._began = store.clock()
-        self._judged: tuple[date, str, InForce] | None = None
+        self._judged: tuple[date, InForce] | None = None
+        self._next_close = 0.0
 
     async def start(self) -> None:
         """Judge the days that ended while no server ran, if this one leads, then begin the schedule."""
@@ -153,33 +156,41 @@ class Worker:
 
         return run
 
-    async def close_days(self) -> None:
-        """Judge every day that is over, its grace included, and not closed yet; in order."""
+    def _leading(self) -> bool:
+        return not self._lease.lost
+
+    async def close_days(self) -> bool:
+        """Judge every day that is over, its grace included, and not closed yet; in order. Whether none is left."""
         for day in await due_days(self._store):
-            if self._lease.lost:
-                return
+            if not self._leading():
+                return False
             try:
-                await evaluate(self._store, day, day, as_applied=True)
+                judged = await evaluate(self._store, day, day, as_applied=True, going_on=self._leading)
             except StoreError as error:
                 log.error("judging %s failed, it will be tried again: %s", day, error)
-                return
-            log.info("judged %s", day)
+                return False
+            if judged:
+                log.info("judged %s", day)
+        return True
 
     async def judge_news(self) -> None:
-        """Judge the days that are over or that late answers have opened again, and the running day as it stands.
+        """Judge the days that are over, then whatever there are news of; the running day as it stands.
 
-        The running day is left alone if nothing has come since the last time.
+        As long as there is nothing of that it only looks.
         """
-        await self.close_days()
-        day = (await self._store.read(read_calendar)).today(self._store.clock())
-        state = (day, await self._store.read(last_seq), self._store.in_force)
-        if state == self._judged:
+        store, now = self._store, self._store.clock()
+        calendar = await store.read(read_calendar)
+        state = (calendar.today(now), store.in_force)
+        news = await store.read(any_news)
+        if not news and state == self._judged and now < self._next_close:
             return
+        closed = await self.close_days()
         try:
-            await evaluate(self._store, day, day)
-            self._judged = state
+            if await judge_news(store, running=state != self._judged, going_on=self._leading) and closed:
+                self._judged = state
+                self._next_close = _next_close(calendar, now)
         except StoreError as error:
-            log.error("judging today failed, it will be tried again: %s", error)
+            log.error("judging what is new failed, it will be tried again: %s", error)
 
     async def delete_old(self) -> None:
         """Thin and delete what is too old, once a day, in small steps; and go on with erasures that were begun."""
@@ -241,10 +252,11 @@ async def _note_deleted(day: date, tx: Transaction) -> None:
     )
 
 
-async def last_seq(tx: Transaction) -> str:
-    """The commit sequence of the last change to what verdicts rest on, by whatever process."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'seq'")
-    return str(found[0]) if found else ""
+def _next_close(calendar: Calendar, now: float) -> float:
+    """When the next day can be closed."""
+    today = calendar.today(now)
+    ends = (unix(calendar.day(day).ends_at) + GRACE_SECONDS for day in (today - timedelta(days=1), today))
+    return next(end for end in ends if end > now)
 
 
 async def due_days(store: Store) -> list[date]:

@@ -12,8 +12,8 @@ from server.console.evidence import Evidence, find_evidence
 from server.console.history import ControlHistory, ShownDay, asked_day, histories, shown_day
 from server.console.keys import CONSOLE, render
 from server.console.paging import Page, page_of
-from server.evaluate.judge import rule_version
 from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, STATUSES
+from server.evaluate.versions import rule_version
 from server.store.driver import Transaction
 from server.store.store import Store
 

@@ -49,9 +49,14 @@ class Rule:
     applies: str
     empty: str
     lists: tuple[str, ...]
-    joins: str
+    joined: tuple[str, ...]
     deciding: frozenset[str]
     read: frozenset[str]
+
+    @property
+    def joins(self) -> str:
+        """What has to follow ``r`` in a FROM."""
+        return "".join(self.joined)
 
 
 def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day) -> Rule:
@@ -78,7 +83,7 @@ def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
         applies,
         rule.empty,
         tuple(sql for _, sql in sorted(named.items())),
-        "".join(joins.values()),
+        tuple(joins.values()),
         predicate.columns,
         read,
     )

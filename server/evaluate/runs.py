@@ -16,9 +16,16 @@ class VerdictRun(NamedTuple):
     last_day: str | None
     verdict: Verdict
 
-    def goes_on_over(self, day: str, latest: str | None) -> bool:
-        """Whether a day that has this verdict, judged now, changes nothing of the run."""
-        return self.first_day <= day and self.last_day is None and latest is not None and day <= latest
+    def until(self, latest: str | None) -> str:
+        """Its last day, where ``latest`` is the last judged one.
+
+        One that goes on from a later day is of a judging that was broken off: so far it has that day only.
+        """
+        return self.last_day or max(latest or self.first_day, self.first_day)
+
+    def covers(self, day: str, latest: str | None) -> bool:
+        """Whether it tells of a day."""
+        return self.first_day <= day <= self.until(latest)
 
 
 def place(runs: Iterable[VerdictRun], day: str, latest: str | None, verdict: Verdict | None) -> list[VerdictRun]:
@@ -29,7 +36,7 @@ def place(runs: Iterable[VerdictRun], day: str, latest: str | None, verdict: Ver
     """
     parts: list[VerdictRun] = []
     for run in runs:
-        last = run.last_day or latest or run.first_day
+        last = run.until(latest)
         if last < day or run.first_day > day:
             parts.append(run._replace(last_day=last))
             continue

@@ -78,12 +78,16 @@ def _computed(left: Number, right: Number, result: Number) -> Number | None:
 
 def lower(text: str | None) -> str | None:
     """The letters a to z in lower case; others stay, for databases differ on them."""
-    return None if text is None else text.encode().lower().decode()
+    if text is None or text.isascii():
+        return text and text.lower()
+    return text.encode().lower().decode()
 
 
 def upper(text: str | None) -> str | None:
     """The letters A to Z in upper case."""
-    return None if text is None else text.encode().upper().decode()
+    if text is None or text.isascii():
+        return text and text.upper()
+    return text.encode().upper().decode()
 
 
 FUNCTIONS: Mapping[str, tuple[int, Callable[..., str | float | None]]] = {

@@ -33,6 +33,7 @@ REASONS = {
     "platform": "the control has no rule for this platform",
     "not_in_scope": "the device was not yet in scope on that day",
     "new_device": "the device was new on that day, and the fleet's settings let new ones settle first",
+    "not_targeted": "no pack brings the control to the device",
 }
 """Every reason a verdict can carry, with its meaning."""
 
@@ -111,3 +112,15 @@ def judge_silence(heard: Heard, version: str, fresh_from: str) -> tuple[str, str
     if heard.version != version:
         return STALE, "other_version"
     return None
+
+
+SILENCES: tuple[tuple[str, str] | None, ...] = (
+    None,
+    (NO_DATA, "never_answered"),
+    (STALE, "too_old"),
+    (ERROR, "query_failed"),
+    (ERROR, "denylisted"),
+    (STALE, "incomplete"),
+    (STALE, "other_version"),
+)
+"""What ``judge_silence`` can say, in the order in which databases number it."""

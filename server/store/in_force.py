@@ -110,6 +110,20 @@ async def in_force_at(driver: Driver, at: str, known: Sequence[InForce]) -> InFo
     return same or await _made(stored, stored.base)
 
 
+async def held_to(driver: Driver, number: int, at_end: InForce, now: InForce) -> InForce:
+    """The packs of an application in place of those for all at a day's end; beside them the canary, if there was one.
+
+    Raises ``CatalogError`` for packs that this version of Muster cannot read.
+    """
+    base = next((part for one in (at_end, now) for part in one.parts if part.number == number), None)
+    if base is None:
+        made = await driver.read(lambda tx: applications.application(tx, number))
+        content = await driver.read(lambda tx: applications.content(tx, made.hash))
+        base = Part(await asyncio.to_thread(content.load), number, made.hash)
+    canary = at_end.canary if at_end.canary and at_end.canary.number != number else None
+    return InForce(base, canary, at_end.version)
+
+
 @dataclass(frozen=True)
 class _Stored:
     version: str

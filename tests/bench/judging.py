@@ -16,7 +16,7 @@ from server.normalize.times import unix
 from server.store.devices import Device
 from server.store.driver import Transaction
 from server.store.store import Store
-from tests.bench.library import Speaker, answers_of, more_controls, read
+from tests.bench.library import Speaker, answers_of, read, some_controls
 from tests.bench.measure import Aim, Line
 from tests.bench.places import devices_of, enrolled, fresh
 from tests.bench.scale import Scale
@@ -30,7 +30,7 @@ HALF_A_DAY = 43_200
 def judging_a_day(kind: str, scale: Scale) -> Iterator[Line]:
     """A day of a fleet of which one device in ``CHANGED_ONE_IN`` changed, against fetching the rows it rests on."""
     count, days = scale.of(2000, full=100_000), min(scale.rounds, 3)
-    with fresh(kind, lambda directory: more_controls(directory, CONTROLS)) as place:
+    with fresh(kind, lambda directory: some_controls(directory, CONTROLS)) as place:
         enrolled(place, count, PLATFORMS)
         found = place.with_store(lambda store: _days(store, days))
     value, limit = median(day.judged for day in found), median(day.fetched for day in found)

@@ -26,6 +26,8 @@ from tests.support.stores import shipped_catalog
 NOON = 1_795_348_800
 """The instant the answers are taken at; which one it is plays no part."""
 CONTROLS_FILE, POSTURE = "control.yaml", "posture.yaml"
+CHANGING = "no-cleartext-remote-access"
+"""The control whose verdict a listener on a port of old changes."""
 
 Answers = Mapping[str, Sequence[Mapping[str, str]]]
 
@@ -73,17 +75,16 @@ def read(lines: Sequence[Mapping[str, Any]]) -> LogBody:
     return parse_log(orjson.dumps({"node_key": "bench", "log_type": "result", "data": lines}))
 
 
-def more_controls(directory: Path, count: int) -> Path:
-    """The shipped packs with copies of their controls, under other names, until there are ``count``; their folder."""
+def some_controls(directory: Path, count: int) -> Path:
+    """The shipped packs with one pack of so many of their controls, spread over all there are; their folder."""
     packs = directory / "packs"
     shutil.copytree(shipped_packs(), packs)
-    shipped = sorted(path.parent for path in packs.glob(f"controls/*/*/{CONTROLS_FILE}"))
-    names = [path.name for path in shipped]
-    for number in range(count - len(shipped)):
-        original = shipped[number % len(shipped)]
-        copy = original.with_name(f"{original.name}-{number // len(shipped) + 2}")
-        shutil.copytree(original, copy)
-        names.append(copy.name)
-    listed = "".join(f"  - {name}\n" for name in names)
-    (packs / POSTURE).write_text(f"title: Many controls\ninterval: 3600\ncontrols:\n{listed}", encoding="utf-8")
+    shipped = sorted(path.parent.name for path in packs.glob(f"controls/*/*/{CONTROLS_FILE}"))
+    names = {shipped[number * len(shipped) // count] for number in range(count - 1)} | {CHANGING}
+    names |= set([name for name in shipped if name not in names][: count - len(names)])
+    for pack in packs.glob("*.yaml"):
+        if "controls:" in pack.read_text(encoding="utf-8"):
+            pack.unlink()
+    listed = "".join(f"  - {name}\n" for name in sorted(names))
+    (packs / POSTURE).write_text(f"title: Some controls\ninterval: 3600\ncontrols:\n{listed}", encoding="utf-8")
     return packs

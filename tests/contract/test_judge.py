@@ -9,11 +9,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from server.api.keys import Presence
-from server.evaluate import judge
-from server.evaluate.judge import Judged, evaluate
+from server.evaluate.judge import evaluate
 from server.normalize.names import scheduled_name
 from server.store.devices import Device
 from server.store.store import Store
@@ -236,29 +233,6 @@ async def test_a_rule_that_does_not_fit_its_columns_is_an_error_and_no_crash(tmp
         await f.store.write(lambda tx: tx.run("UPDATE muster_columns SET kind = 'text' WHERE sql_name = 'uid'"))
         await f.judge(0)
         assert await f.verdicts(laptop) == [("error", "rule_broken", 0)]
-
-
-async def test_an_answer_that_comes_while_its_day_is_judged_keeps_it_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with fleet(tmp_path) as f:
-        laptop = await add_device(f.store, "laptop")
-        await f.users(laptop, 0, 9, ROOT)
-        judge_control, late = judge._judge_control, [TOOR]
-
-        async def judge_then_hear(*arguments: Any) -> Judged:
-            judged = await judge_control(*arguments)
-            if judged.control == CONTROL and late:
-                await f.users(laptop, 0, 12, ROOT, late.pop())
-            return judged
-
-        monkeypatch.setattr(judge, "_judge_control", judge_then_hear)
-        await f.judge(0)
-        assert not late
-        assert await rows(f.store, "SELECT state FROM days") == [("open",)]
-        await f.judge(0)
-        assert await f.verdicts(laptop) == [("fail", "rows_match", 0)]
-        assert await rows(f.store, "SELECT state FROM days") == [("closed",)]
 
 
 async def test_late_answers_open_their_day_again_and_repeated_ones_do_not(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from server.app import shipped_packs
 from server.catalog.catalog import Catalog, read_catalog
 from server.catalog.lists import MOST_ENTRIES
 from server.evaluate.check import check_controls
-from server.evaluate.judge import rule_version
+from server.evaluate.versions import rule_version
 
 CONTROL = "controls/accounts/only-root-has-uid-0/control.yaml"
 GOOD = """title: Accounts that may be there

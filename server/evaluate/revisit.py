@@ -1,0 +1,206 @@
+"""Judging again what news names, and no more: the days, devices and controls whose verdicts may have become others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from datetime import date, timedelta
+from functools import partial
+from typing import NamedTuple
+
+from server.catalog.problems import CatalogError
+from server.evaluate.judge import (
+    BrokenOffError,
+    Judging,
+    Prepared,
+    begin,
+    grounds_of,
+    judge_devices,
+    judge_stretches,
+    prepare,
+    stretches_of,
+)
+from server.evaluate.population import Devices, named
+from server.evaluate.whole import refuse_unkept
+from server.normalize.times import unix
+from server.store.days import CATCH_UP_DAYS
+from server.store.driver import StoreError, Transaction
+from server.store.in_force import InForce, held_to
+from server.store.news import CONTROL, DEVICE, EVERY_DEVICE
+from server.store.store import Store
+
+log = logging.getLogger(__name__)
+
+PAGE = 2_000
+"""Devices that are fetched of the news at a time."""
+DELETED = 20_000
+"""Device numbers of which news are deleted in one transaction."""
+
+
+class Subject(NamedTuple):
+    """What there are news of, on which days."""
+
+    kind: str
+    subject: str
+    first_day: str
+    last_day: str
+    highest: int
+
+
+class News(NamedTuple):
+    """The news there are, up to a commit sequence."""
+
+    seq: int
+    subjects: list[Subject]
+
+
+async def any_news(tx: Transaction) -> bool:
+    """Whether there is anything to judge again."""
+    return await tx.row("SELECT 1 FROM muster_news LIMIT 1") is not None
+
+
+async def judge_news(store: Store, *, running: bool = True, going_on: Callable[[], bool] = lambda: True) -> bool:
+    """Judge again what there are news of, then forget these; whether that was done.
+
+    With ``running`` it is seen to it that the running day is judged by what is in force now. What is noted meanwhile
+    stays news. A closed day stays closed: what it said before is left as a revision.
+    """
+    news = await store.read(_news)
+    if not news.subjects and not running:
+        return True
+    judging = await begin(store, going_on)
+    try:
+        for day in await store.read(partial(_days, judging, news, running)):
+            await _judge_day(judging, day, news)
+    except BrokenOffError:
+        return False
+    await _forget(judging, news)
+    return True
+
+
+async def _news(tx: Transaction) -> News:
+    seq = await tx.row("SELECT value FROM muster_meta WHERE key = 'seq'")
+    if not await any_news(tx):
+        return News(0, [])
+    found = await tx.rows(
+        "SELECT kind, subject, MIN(first_day), MAX(last_day), MAX(device_no) FROM muster_news GROUP BY kind, subject"
+    )
+    return News(int(seq[0]) if seq else 0, [Subject(*row) for row in sorted(found)])
+
+
+async def _days(judging: Judging, news: News, running: bool, tx: Transaction) -> list[date]:
+    """The days that were judged and are news, in order, as far back as they are judged by themselves; and today."""
+    today = judging.calendar.today(judging.store.clock())
+    days: list[date] = []
+    if news.subjects:
+        first = min(subject.first_day for subject in news.subjects)
+        last = max(subject.last_day for subject in news.subjects)
+        oldest = (today - timedelta(days=CATCH_UP_DAYS)).isoformat()
+        found = await tx.rows(
+            "SELECT day FROM muster_days WHERE day >= ? AND day <= ? AND day < ? ORDER BY day",
+            (max(first, oldest), last, today.isoformat()),
+        )
+        for (name,) in found:
+            day = date.fromisoformat(name)
+            if any(one.first_day <= name <= one.last_day for one in news.subjects) and await _whole(judging, day, tx):
+                days.append(day)
+    if running or any(one.first_day <= today.isoformat() <= one.last_day for one in news.subjects):
+        days.append(today)
+    return days
+
+
+async def _whole(judging: Judging, day: date, tx: Transaction) -> bool:
+    """Whether nothing has been deleted that the day's verdicts rest on."""
+    try:
+        await refuse_unkept(judging.store.catalog, day, day, judging.calendar, tx)
+    except StoreError:
+        return False
+    return True
+
+
+async def _judge_day(judging: Judging, day: date, news: News) -> None:
+    prepared = await prepare(judging, judging.calendar.day(day), partial(_packs, judging.store))
+    due = prepared.due
+    if due:
+        await judge_stretches(judging, prepared, due)
+    rest = prepared.versions.keys() - due
+    if not rest:
+        return
+    reads = prepared.sitting(rest).reads()
+    for subject in news.subjects:
+        if not subject.first_day <= prepared.day.day <= subject.last_day:
+            continue
+        if subject.kind == DEVICE:
+            controls: Collection[str] = rest
+        elif subject.kind == CONTROL:
+            controls = rest & {subject.subject}
+        else:
+            controls = {one for one in rest if (subject.kind, subject.subject) in reads[one]}
+        if controls:
+            await _judge_subject(judging, prepared, subject, news.seq, controls)
+
+
+async def _packs(store: Store, ends_at: str, application: int | None) -> InForce:
+    """By what a day is judged: what is in force while it runs, else what was at its end or what it is held to."""
+    if unix(ends_at) > store.clock():
+        return store.in_force
+    at_end = await store.in_force_at(ends_at)
+    if application is None:
+        return at_end
+    try:
+        return await held_to(store.driver, application, at_end, store.in_force)
+    except CatalogError as error:
+        log.warning("the packs of application %d cannot be read: %s", application, error)
+        return at_end
+
+
+async def _judge_subject(
+    judging: Judging, prepared: Prepared, subject: Subject, seq: int, controls: Collection[str]
+) -> None:
+    grounds = grounds_of(judging, prepared, controls)
+    async for numbers in _pages(judging.store, subject, prepared.day.day, seq):
+        everybody = numbers[0] == EVERY_DEVICE
+        for devices in stretches_of(prepared) if everybody else _named(numbers):
+            await judge_devices(judging, prepared, controls, devices, grounds)
+        if everybody:
+            return
+
+
+async def _pages(store: Store, subject: Subject, day: str, seq: int) -> AsyncIterator[list[int]]:
+    after = -1
+    while True:
+        rows = await store.read(
+            lambda tx, after=after: tx.rows(  # type: ignore[misc]
+                "SELECT device_no FROM muster_news WHERE kind = ? AND subject = ? AND device_no > ? AND noted_seq <= ?"
+                " AND first_day <= ? AND last_day >= ? ORDER BY device_no LIMIT ?",
+                (subject.kind, subject.subject, after, seq, day, day, PAGE),
+            )
+        )
+        if rows:
+            yield [row[0] for row in rows]
+        if len(rows) < PAGE:
+            return
+        after = rows[-1][0]
+
+
+def _named(numbers: list[int]) -> Iterator[Devices]:
+    """The devices; where they lie close all those between them too, which takes less than naming them."""
+    if len(numbers) * 2 > numbers[-1] - numbers[0]:
+        yield Devices(numbers[0], numbers[-1])
+    else:
+        yield from named(numbers)
+
+
+async def _forget(judging: Judging, news: News) -> None:
+    """Delete what was news and is judged."""
+    for subject in news.subjects:
+        for low in range(0, subject.highest + 1, DELETED):
+            if not judging.going_on():
+                return
+            await judging.store.write(
+                lambda tx, subject=subject, low=low: tx.run(  # type: ignore[misc]
+                    "DELETE FROM muster_news WHERE kind = ? AND subject = ? AND device_no BETWEEN ? AND ?"
+                    " AND noted_seq <= ?",
+                    (subject.kind, subject.subject, low, low + DELETED - 1, news.seq),
+                )
+            )

@@ -1,0 +1,3 @@
+-- Judging reads what is known of many devices on one day: the runs that go on, and those that ended since.
+CREATE INDEX muster_verdicts_going_on ON muster_verdicts (device_no, control_no) WHERE last_day IS NULL;
+CREATE INDEX muster_verdicts_ended ON muster_verdicts (last_day, device_no) WHERE last_day IS NOT NULL;
