@@ -169,6 +169,16 @@ async def _runs_totals_and_days(life: Life) -> None:
     totals = "SELECT status, devices FROM posture_totals WHERE control = ? AND day = ?"
     for control, day, counts in TOTALS:
         assert dict(await rows(life.store, totals, (control, f"2026-10-{day}"))) == counts, (control, day)
+    rates = "SELECT judged, pass_rate FROM posture_rates WHERE control = 'disk' AND day = '2026-10-25'"
+    assert await rows(life.store, rates) == [(13, 76.92)]
+    episodes = "SELECT hostname, first_failed_day, remedied_day, open FROM posture_failures WHERE control = 'disk'"
+    assert sorted(await rows(life.store, episodes)) == [
+        ("failing", "2026-10-27", "2026-10-28", 0),
+        ("lab", "2026-10-19", None, 1),
+        ("owl", "2026-10-25", "2026-10-26", 0),
+        ("sleeper", "2026-10-22", "2026-10-23", 0),
+        ("waived", "2026-10-19", None, 1),
+    ]
     days = await rows(life.store, "SELECT day, starts_at, ends_at, zone, state FROM days ORDER BY 1")
     assert [(day, state) for day, _, _, _, state in days] == [
         *((f"2026-10-{day}", "closed") for day in DAYS),

@@ -12,7 +12,7 @@ from server.catalog.problems import CatalogError
 from server.evaluate.judge import evaluate
 from server.store.driver import StoreError
 from tests.support import packs
-from tests.support.fleet_days import at, contents, sent
+from tests.support.fleet_days import answered, at, contents, sent
 from tests.support.fleet_run import Life, fleet_at_first
 from tests.support.stores import rows
 
@@ -61,11 +61,8 @@ async def test_a_day_before_the_fleet_existed(tmp_path: Path) -> None:
     async with fleet_at_first(tmp_path) as life:
         await lives(life, 20)
         judged = await evaluate(life.store, date(2026, 3, 29), date(2026, 3, 29))
-        assert {status for one in judged for status in one.totals} == {"not_applicable"}
-        found = await life.posture("WHERE day = '2026-03-29' AND control = 'disk'")
-        assert [one[1:7] for one in found] == [
-            (name, "2026-03-29", "not_applicable", "not_applicable", 0, "not_in_scope") for name in NAMES
-        ]
+        assert [one.totals for one in judged] == [{}] * 5
+        assert await life.posture("WHERE day = '2026-03-29'") == []
         await life.worker.judge_news()
         assert [one[3] for one in await life.posture("WHERE day = '2026-10-19' AND control = 'disk'")] == ["pass"] * 2
 
@@ -97,6 +94,65 @@ async def test_a_control_whose_query_was_removed(tmp_path: Path) -> None:
         assert await rows(life.store, "SELECT * FROM posture_revisions") == []
         await life.judge_all_again(19, 24)
         assert await life.posture("WHERE control = 'forwarding' AND day < '2026-10-25'") == found
+
+
+async def test_a_device_that_comes_back(tmp_path: Path) -> None:
+    """It leaves on the 20th and enrols again on the 22nd: on the day between it was not of the fleet."""
+    async with fleet_at_first(tmp_path) as life:
+        bodies = [one for one in sent() if one.device == "anchor" and not at(20, "12:00") < one.at < at(22, "12:00")]
+        happenings = [
+            (at(19, "08:00"), lambda: life.enrol("anchor")),
+            (at(20, "12:00"), lambda: life.retire("anchor")),
+            (at(22, "12:00"), lambda: life.enrol("anchor")),
+            *life.deliveries(bodies),
+            *life.judging(),
+        ]
+        await life.live(one for one in happenings if one[0] < at(24, "02:00"))
+        found = await life.posture("WHERE control = 'disk' AND day < '2026-10-24'")
+        assert [(day, status) for _, _, day, status, *_ in found] == [
+            ("2026-10-19", "pass"),
+            ("2026-10-20", "pass"),
+            ("2026-10-22", "pass"),
+            ("2026-10-23", "pass"),
+        ]
+        await life.judge_all_again(19, 23)
+        assert await life.posture("WHERE control = 'disk' AND day < '2026-10-24'") == found
+        assert await rows(life.store, "SELECT * FROM posture_revisions") == []
+
+
+async def test_the_grace_of_a_new_device(tmp_path: Path) -> None:
+    """Two days long. ``slow`` enrols on the 22nd; on the 24th it tells of the 21st, where its grace begins then."""
+    async with fleet_at_first(tmp_path) as life:
+        happenings = [
+            (at(18, "20:30"), lambda: life.apply("graced")),
+            (at(19, "08:00"), lambda: life.enrol("anchor")),
+            (at(22, "08:00"), lambda: life.enrol("slow")),
+            *life.deliveries(one for one in sent() if one.device == "anchor"),
+            *life.deliveries(one for one in sent() if one.device == "slow" and one.at > at(22, "09:45")),
+            *life.deliveries([answered("slow", at(21, "10:00"), at(24, "12:00"))]),
+            *life.judging(),
+        ]
+        await life.live(one for one in happenings if one[0] < at(25, "02:00"))
+
+        async def verdicts(name: str) -> list[tuple[str, str, str | None]]:
+            found = await life.posture("WHERE control = 'disk' AND day < '2026-10-25' AND hostname = ?", name)
+            return [(day[-2:], status, reason) for _, _, day, status, _, _, reason, *_ in found]
+
+        new = ("not_applicable", "new_device")
+        assert await verdicts("anchor") == [
+            *(("19", *new), ("20", *new)),
+            *((str(day), "pass", None) for day in range(21, 25)),
+        ]
+        assert await verdicts("slow") == [("21", *new), ("22", *new), ("23", "pass", None), ("24", "pass", None)]
+        columns = "first_day, last_day, before_reason, after_status, after_reason, cause"
+        revisions = f"SELECT {columns} FROM posture_revisions WHERE control = 'disk' ORDER BY 1"
+        assert await rows(life.store, revisions) == [
+            ("2026-10-21", "2026-10-21", None, "not_applicable", "new_device", "late_data"),
+            ("2026-10-23", "2026-10-23", "new_device", "pass", None, "device"),
+        ]
+        await life.judge_all_again(19, 24)
+        assert await verdicts("slow") == [("21", *new), ("22", *new), ("23", "pass", None), ("24", "pass", None)]
+        assert len(await rows(life.store, revisions)) == 2
 
 
 def test_a_control_without_its_query_is_no_catalog() -> None:

@@ -109,7 +109,7 @@ def contents() -> dict[str, Content]:
     removed = {**first, **dict.fromkeys(gone), packs.PACK: str(first[packs.PACK]).replace(", forwarding]", "]")}
     named = {
         **{"first": first, "corrected": corrected, "listed": listed, "asked": asked, "canary": canary},
-        "removed": removed,
+        **{"removed": removed, "graced": {**first, "fleet.yaml": "new_device_grace_days: 2\n"}},
     }
     return {name: packs.content(files) for name, files in named.items()}
 
@@ -190,6 +190,11 @@ def _usual(machine: Machine, when: int) -> dict[str, Rows]:
         said["ports"] = [{"port": port, **other} for port in machine.ports]
         said["forwarding"] = [{"forwarding": machine.forwarding}]
     return said
+
+
+def answered(name: str, when: int, arrives: int) -> Sent:
+    """The usual answers of a device at a time, in a body that arrives at another."""
+    return Sent(arrives, name, "result", _lines(name, when, _usual(MACHINES[name], when)))
 
 
 def _lines(name: str, when: int, said: Said) -> list[dict[str, Any]]:
