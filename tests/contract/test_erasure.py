@@ -79,15 +79,17 @@ async def told(f: Fleet, device: Device, name: str) -> None:
             (f"{name}@example.com", f"eng,{name}", device.device_no),
         )
     )
-    await exempt_device(
-        f.store,
-        device.device_id,
-        CONTROL,
-        "2026-09-03",
-        MIDNIGHT + 2 * DAY,
-        reason=f"{name} is ill",
-        asked=f"{name}@example.com",
-    )
+    known = "SELECT 1 FROM muster_devices WHERE device_no = ? AND erased_at IS NULL"
+    if await rows(f.store, known, (device.device_no,)):  # to an erased device nothing is granted
+        await exempt_device(
+            f.store,
+            device.device_id,
+            CONTROL,
+            "2026-09-03",
+            MIDNIGHT + 2 * DAY,
+            reason=f"{name} is ill",
+            asked=f"{name}@example.com",
+        )
 
 
 async def columns(store: Store, database: str) -> dict[str, list[str]]:
