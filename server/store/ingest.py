@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from server.normalize.answers import Answer, answers_of
-from server.normalize.names import parse_scheduled_name
+from server.normalize.names import parse_scheduled_name, scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
 from server.normalize.times import DAY, iso
 from server.store import days, devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
+from server.store.asked import Settled, keep
 from server.store.cohorts import Cohorts
 from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant
 from server.store.dating import DatedLines, date_bodies
@@ -35,10 +36,14 @@ _QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A body, and the device whose node key it came with."""
+    """A body, and the device whose node key it came with.
+
+    One that ``settled`` questions came by distributed query: its lines bear our own times already.
+    """
 
     device: devices.Device
     body: LogBody
+    settled: Sequence[Settled] = ()
 
 
 @dataclass(slots=True)
@@ -101,8 +106,7 @@ class Ingest:
         ``singly`` applies each answer behind a savepoint of its own, so that such an answer costs only itself.
         """
         now = self._clock()
-        bodies = [(delivery.device.device_no, delivery.body) for delivery in deliveries]
-        dated = await date_bodies(tx, bodies, now, self._max_age)
+        dated = await self._date(tx, deliveries, now)
         loads = [self._load(*pair, singly=singly) for pair in zip(deliveries, dated, strict=True)]
         news: set[str] = set()
         if singly:
@@ -113,11 +117,31 @@ class Ingest:
             await self._keep_statuses(tx, load.device, load.statuses, now, news)
             load.done.statuses = len(load.statuses)
             await self.reject(tx, load.device, load.done.rejected)
+        for delivery in deliveries:
+            if delivery.settled:
+                await self._settle(tx, delivery, now, news)
         await days.reopen(tx, news, self._counted_days)
         if news:
             await tx.seq()  # so that whoever waits for news can see that there was some
         await devices.heard(tx, [(load.device.device_no, load.earliest) for load in loads], now)
         return [load.done for load in loads]
+
+    async def _date(self, tx: Transaction, deliveries: Sequence[Delivery], now: float) -> list[DatedLines]:
+        bodies = [(one.device.device_no, one.body) for one in deliveries if not one.settled]
+        dated = iter(await date_bodies(tx, bodies, now, self._max_age))
+        return [DatedLines(one.body.results) if one.settled else next(dated) for one in deliveries]
+
+    async def _settle(self, tx: Transaction, delivery: Delivery, now: float, news: set[str]) -> None:
+        """Note what became of questions, and of those that failed that they did."""
+        for one in delivery.settled:
+            if one.status and one.answered_at:
+                message = one.message or ""
+                instant = Instant(
+                    at=one.answered_at, status=one.status, message=message, fingerprint=digest_of(message.encode())
+                )
+                name = scheduled_name(one.question.query, one.question.version)
+                await self._note(tx, delivery.device.device_no, name, instant, now, news)
+        await keep(tx, delivery.device.device_no, delivery.settled)
 
     def _load(self, delivery: Delivery, dated: DatedLines, *, singly: bool) -> _Load:
         done = Ingested(rejected=[*delivery.body.bad, *dated.bad], doubtful=dated.doubtful)
