@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from server.normalize.names import scheduled_name
 
-_QUESTION = re.compile(r"muster_ask_([0-9]{10,11})_([0-9]{1,3})_([^/@]{1,512})@([^/@]{1,64})")
+_QUESTION = re.compile(r"muster_ask_([0-9]{10,11})_([0-9]{1,3})_([ -.0-?A-~]{1,512})@([0-9a-z]{1,64})")
 
 
 @dataclass(frozen=True, slots=True)

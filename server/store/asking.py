@@ -33,6 +33,8 @@ LOOK_SECONDS = 3
 LATE_SECONDS = 60
 """How long a question may take to be seen after its time: servers' clocks differ, and commits take their time."""
 
+ANSWERS_AT_ONCE = 200
+"""Taken of one body: late answers come together with newer ones, but never so many."""
 _REFUSED = "denylisted"
 """In osquery's message where it refuses to run what it was killed by."""
 _FOR_GOOD = re.compile(r"no such (table|column|function)|syntax error|not authorized|ambiguous column", re.IGNORECASE)
@@ -94,7 +96,7 @@ class AskedQuestions:
         An answer to what it was not asked, to an older sending, or to what it has answered is left alone.
         """
         now = self._clock()
-        told = {found: one for one in answers if (found := parse_question(one.question))}
+        told = {found: one for one in answers[:ANSWERS_AT_ONCE] if (found := parse_question(one.question))}
 
         async def read(tx: Transaction) -> tuple[dict[QuestionId, Question], list[Settled]]:
             known = await asked.expected(tx, device.device_no, list(told), now)
