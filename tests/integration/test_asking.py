@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.normalize.questions import parse_question
-from tests.support.server import Peer, Server, ask, muster
+from tests.support.server import Peer, Server, ask, muster, muster_here
 from tests.support.stores import shipped_catalog
 
 CONTROL, QUERY = "only-root-has-uid-0", "users"
@@ -69,23 +69,23 @@ def test_a_command_waits_for_the_answer_and_the_verdict_follows(server: Server, 
     assert [(one["query"], one["outcome"], one["sent"]) for one in made["questions"]] == [(QUERY, "answered", 1)]
     posture = f"SELECT status FROM posture WHERE hostname = '{own_name}' AND control = '{CONTROL}'"
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    muster("evaluate", "--day", today, "--database", server.database)
+    muster_here("evaluate", "--day", today, "--database", server.database)
     assert ask(server.database, posture) == [["pass"]]
-    shown = muster("device", "show", made["device_id"], "--database", server.database).stdout
+    shown = muster_here("device", "show", made["device_id"], "--database", server.database).stdout
     assert "asked" in shown and "answered" in shown
     # The same body again, as osquery sends it where our answer was lost, and with other rows.
     for told in (row(**ROOT), row(uid="0", username="toor")):
         assert peer.answer(question, told) == {}
-    muster("evaluate", "--day", today, "--database", server.database)
+    muster_here("evaluate", "--day", today, "--database", server.database)
     assert ask(server.database, posture) == [["pass"]]
 
 
 def test_without_an_answer_the_command_says_so(server: Server, peer: Peer, own_name: str) -> None:
     command = ("device", "ask", own_name, "--control", CONTROL, "--wait", "1", "--database", server.database)
-    done = muster(*command, check=False)
+    done = muster_here(*command, check=False)
     assert (done.returncode, "waits for the device" in done.stdout) == (3, True), done.stdout + done.stderr
     for named, message in (("nobody", "no device 'nobody'"), (own_name, "no-such-control")):
-        done = muster(
+        done = muster_here(
             "device", "ask", named, "--control", "no-such-control", "--database", server.database, check=False
         )
         assert done.returncode == 1 and message in done.stderr
@@ -96,7 +96,7 @@ def test_the_api_asks_for_admins_and_tells_everybody(
 ) -> None:
     server, made = running
     reader = json.loads(
-        muster("token", "add", own_name, "--role", "reader", "--database", server.database, "--json").stdout
+        muster_here("token", "add", own_name, "--role", "reader", "--database", server.database, "--json").stdout
     )["token"]
     path = f"devices/{device_id(server, own_name)}"
     assert api(server, reader, f"{path}/ask", {})[0] == 403
@@ -129,7 +129,7 @@ def test_the_console_has_a_button(running: tuple[Server, dict[str, str]], peer: 
     server, made = running
     page = f"/devices/{device_id(server, own_name)}"
     reader = json.loads(
-        muster("token", "add", own_name, "--role", "reader", "--database", server.database, "--json").stdout
+        muster_here("token", "add", own_name, "--role", "reader", "--database", server.database, "--json").stdout
     )["token"]
     admin = {"Authorization": f"Bearer {made['admin_token']}", "Sec-Fetch-Site": "same-origin"}
     viewer = {"Authorization": f"Bearer {reader}", "Sec-Fetch-Site": "same-origin"}
