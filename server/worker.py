@@ -1,4 +1,4 @@
-"""What runs by itself inside ``muster serve``: judging, deleting what is too old, and writing down who was heard of.
+"""What runs by itself inside ``muster serve``: judging, asking who is silent, deleting, noting who was heard of.
 
 Of several servers on one database the one that holds the lease leads: it judges and deletes. Each writes down whom it
 heard of.
