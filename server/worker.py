@@ -1,4 +1,4 @@
-"""What runs by itself inside ``muster serve``: judging, deleting what is too old, and writing down who was heard of.
+"""What runs by itself inside ``muster serve``: judging, asking who is silent, deleting, noting who was heard of.
 
 Of several servers on one database the one that holds the lease leads: it judges and deletes. Each writes down whom it
 heard of.
@@ -27,14 +27,16 @@ from server.normalize.times import DAY, iso, unix
 from server.notify.tell import Telling, tell
 from server.store.calendar import read_calendar
 from server.store.canary_watch import watch_canary
-from server.store.days import CATCH_UP_DAYS
 from server.store.driver import StoreError, Transaction
 from server.store.erase import go_on_erasing
+from server.store.guarantee import LOOK_SECONDS as GUARANTEE_SECONDS
+from server.store.guarantee import keep_guarantee
 from server.store.holds import kept_from
 from server.store.in_force import InForce
 from server.store.lease import LEADER, LEASE_SECONDS, Lease
 from server.store.reload import LOOK_SECONDS, KeyOf, Reloader
 from server.store.retention import Limits, retain
+from server.store.scope import CATCH_UP_DAYS
 from server.store.served import note_served
 from server.store.store import Store
 from server.store.thinning import REORDER_DAYS, thin
@@ -101,6 +103,7 @@ class Worker:
             (self.look_at_packs, IntervalTrigger(seconds=LOOK_SECONDS)),
             (self._by_leader(self.watch_canary), IntervalTrigger(seconds=CANARY_SECONDS)),
             (self._by_leader(self.tell), IntervalTrigger(seconds=TELL_SECONDS)),
+            (self._by_leader(self.keep_guarantee), IntervalTrigger(seconds=GUARANTEE_SECONDS)),
         ]
         for job, trigger in jobs:
             self._scheduler.add_job(
@@ -147,6 +150,13 @@ class Worker:
             await tell(self._store, self._telling, day.isoformat(), self._began)
         except StoreError as error:
             log.error("nobody was told what is new, it will be tried again: %s", error)
+
+    async def keep_guarantee(self) -> None:
+        """Have devices asked that are awake and left a query unanswered today."""
+        try:
+            await keep_guarantee(self._store.driver, self._store.in_force, self._store.clock())
+        except StoreError as error:
+            log.error("who left queries unanswered was not looked at, it will be tried again: %s", error)
 
     def _by_leader(self, job: Job) -> Job:
         @wraps(job)

@@ -91,20 +91,20 @@ async def _stored(request: web.Request) -> web.Response:
 
 
 async def distributed_read(request: web.Request) -> web.Response:
-    """Ask a device for the time when that is due; there is nothing else to ask yet."""
+    """Ask a device what is due: the time, and what its schedule left unanswered or somebody wants to know."""
     device, key, _ = await _sender(request, "distributed/read")
     if device is None:
         return _unknown()
-    queries = await request.app[STORE].clocks.due(device, key)
+    queries = await request.app[STORE].questions.due(device, key)
     return _json(answers.questions(queries) if queries else answers.NO_QUERIES)
 
 
 async def distributed_write(request: web.Request) -> web.Response:
-    """Take the time a device tells; other answers are thrown away, so that osquery stops carrying them about."""
+    """Take what a device answers; answers to what nobody asked are thrown away, so that osquery drops them too."""
     device, _, body = await _sender(request, "distributed/write")
     if device is None:
         return _unknown()
-    await request.app[STORE].clocks.answered(device, parse_answers(body))
+    await request.app[STORE].questions.answered(device, parse_answers(body))
     return _json(answers.OK)
 
 

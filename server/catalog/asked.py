@@ -18,11 +18,15 @@ class Asked:
     packs: tuple[str, ...]
     conditional: bool
     """Whether it runs on some devices only, those that a pack's discovery finds."""
+    sql: str
+    judged: bool
+    """Whether a verdict rests on what a device answers to it at a moment: never on its events."""
 
 
 def asked(catalog: Catalog, platform: str) -> dict[str, Asked]:
     """The scheduled queries of a platform, by name. Of several packs with discovery the shortest interval counts."""
     found = {}
+    judged = catalog.judged_queries(platform)
     for name, places in catalog.scheduled(platform).items():
         query = catalog.queries[name, platform]
         packs = tuple(pack for pack, _ in places)
@@ -33,5 +37,7 @@ def asked(catalog: Catalog, platform: str) -> dict[str, Asked]:
             query.cost_seconds,
             packs,
             conditional=all(catalog.packs[pack].discovery for pack in packs),
+            sql=query.sql,
+            judged=name in judged and query.mode != "events",
         )
     return found

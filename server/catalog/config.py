@@ -127,6 +127,11 @@ class Configs:
         self._configs: dict[tuple[str, frozenset[str]], Config] = {}
         self._known: dict[str, tuple[Addressee, Config]] = {}
 
+    @property
+    def targeted(self) -> bool:
+        """Whether more than the platform of a device decides its config."""
+        return bool(self._targeted)
+
     def of(self, device: Addressee) -> Config:
         """The config of a device, by its platform and the packs that reach it."""
         if not self._targeted:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from server.app import opened_database
 from server.catalog.assets import read_assets
+from server.cli.device_ask import ask, print_questions
 from server.cli.imports import dry_run_option, file_argument, import_file, import_into, print_import
 from server.cli.options import database_option, json_option, print_json, run
 from server.cli.tables import print_table
@@ -34,7 +35,10 @@ _SHOWN = ("device_id", "hostname", "platform", "os_name", "os_version", "last_se
 
 @click.group()
 def device() -> None:
-    """Devices: list and show them, import those that are expected, let one leave, or erase what is stored of it."""
+    """Devices: list, show and ask them, import those that are expected, let one leave, or erase all of it."""
+
+
+device.add_command(ask)
 
 
 @device.command("list")
@@ -83,7 +87,8 @@ def import_assets(path: Path, dry_run: bool, database: str, as_json: bool) -> No
 @database_option
 @json_option
 def show(device_id: str, database: str, as_json: bool) -> None:
-    """Show what is known of a device: itself, its last answers, and its verdicts of the last judged day."""
+    """Show what is known of a device: itself, its last answers, its verdicts of the last judged day, and what it was
+    asked beside its schedule."""
     found = run(read_from(database, partial(listing.device, device_id=device_id)))
     if as_json:
         print_json(found)
@@ -98,6 +103,8 @@ def show(device_id: str, database: str, as_json: bool) -> None:
             for entry in entries:
                 table.add_row(*("" if value is None else str(value) for value in entry.values()))
             print_table(table)
+    if found["asked"]:
+        print_questions(found["asked"], "asked")
 
 
 @device.command("tag", context_settings={"ignore_unknown_options": True})

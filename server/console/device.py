@@ -12,6 +12,7 @@ from server.console.history import ShownDay, asked_day, judged_days, shown_day
 from server.console.keys import CONSOLE, render
 from server.console.strips import DayOfDevice, DeviceRun, device_days, window
 from server.console.tally import Tally
+from server.store.ask_again import questions
 from server.store.driver import Transaction
 
 REJECTS_SHOWN = 5
@@ -54,6 +55,7 @@ class DevicePage:
     shown: ShownDay | None
     controls: Sequence[ControlOfDevice]
     answers: Sequence[LastAnswer]
+    asked: Sequence[dict[str, Any]]
     rejects: Sequence[dict[str, Any]]
     rejects_count: int
 
@@ -81,6 +83,7 @@ async def show(request: web.Request) -> web.Response:
             shown=shown,
             controls=await _controls(tx, number, shown) if shown else [],
             answers=await _answers(tx, number),
+            asked=await questions(tx, device_id),
             rejects=await _rejects(tx, device_id),
             rejects_count=int(counted[0]) if counted else 0,
         )

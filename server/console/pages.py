@@ -45,6 +45,7 @@ class Pages:
             "MEANINGS": words.MEANINGS,
             "COVERAGE": words.COVERAGE,
             "PHASES": words.PHASES,
+            "OUTCOMES": words.OUTCOMES,
         }
 
     def render(self, template: str, **context: object) -> str:

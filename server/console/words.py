@@ -41,6 +41,17 @@ PHASES = {
     "ended": "Ended",
     "revoked": "Revoked",
 }
+OUTCOMES = {
+    "answered": "Answered",
+    "failed": "The query failed",
+    "denylisted": "Denylisted by osquery",
+    "stopped": "Never told, not asked again",
+    "unanswered": "Not answered",
+    "not_picked_up": "Never picked up",
+    "not_needed": "Answered by schedule",
+    "withdrawn": "Withdrawn",
+}
+"""What came of questions put to a device."""
 _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60))
 
 

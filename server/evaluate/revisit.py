@@ -23,10 +23,10 @@ from server.evaluate.judge import (
 from server.evaluate.population import Devices, named
 from server.evaluate.whole import refuse_unkept
 from server.normalize.times import unix
-from server.store.days import CATCH_UP_DAYS
 from server.store.driver import StoreError, Transaction
 from server.store.in_force import InForce, held_to
 from server.store.news import CONTROL, DEVICE, EVERY_DEVICE
+from server.store.scope import CATCH_UP_DAYS
 from server.store.store import Store
 
 log = logging.getLogger(__name__)

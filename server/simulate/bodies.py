@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 
 from server.simulate.models import PLATFORM_TYPES
-from server.simulate.runner import Runner
+from server.simulate.runner import DENYLISTED, Runner
 
+_STATS = {"wall_time_ms": 1, "user_time": 1, "system_time": 0, "memory": 4096}
 HOST_TABLES = ("os_version", "osquery_info", "system_info", "platform_info")
 
 
@@ -37,9 +38,10 @@ def answers(
     for name, sql in sorted(queries.items()):
         if name in discovery and not runner.ask(discovery[name], now).rows:
             continue
-        answer = runner.ask(sql, now)
+        answer = runner.answer(name, sql, now)
         written["queries"][name] = [dict(row) for row in answer.rows]
         written["statuses"][name] = int(answer.failure is not None)
         written["messages"][name] = answer.failure or ""
-        written["stats"][name] = {"wall_time_ms": 1, "user_time": 1, "system_time": 0, "memory": 4096}
+        refused = answer.failure == DENYLISTED
+        written["stats"][name] = {} if refused else dict(_STATS)
     return orjson.dumps(written)

@@ -28,6 +28,7 @@ _FACTS = ("hostname", "platform", "os_name", "os_version", "osquery_version")
 _COLUMNS = (
     *("device_no", "device_id", "identity", "hostname", "hardware_uuid", "serial", "platform", "os_name", "os_version"),
     *("osquery_version", "instance_id", "owner", "tags", "in_scope_from", "enrolled_at", "last_seen_at"),
+    "awake_since",
 )
 
 
@@ -108,15 +109,15 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
     if device_no is not None:
         await tx.run(
             "UPDATE muster_devices SET hostname = ?, hardware_uuid = ?, serial = ?, platform = ?, os_name = ?,"
-            " os_version = ?, osquery_version = ?, instance_id = ?, last_seen_at = ?, retired_at = NULL"
-            " WHERE device_no = ?",
-            (*_row(facts), at, device_no),
+            " os_version = ?, osquery_version = ?, instance_id = ?, last_seen_at = ?, awake_since = ?,"
+            " retired_at = NULL WHERE device_no = ?",
+            (*_row(facts), at, at, device_no),
         )
     else:
         owned = (asset.owner, asset.tags) if asset else ("", "")
         device_no = await _next_no(tx)
         await tx.insert(
-            "muster_devices", _COLUMNS, [(device_no, _new_id(), identity, *_row(facts), *owned, at, at, at)]
+            "muster_devices", _COLUMNS, [(device_no, _new_id(), identity, *_row(facts), *owned, at, at, at, at)]
         )
         if any(owned):
             await follow(tx, [device_no], now)
@@ -155,7 +156,7 @@ async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -
             os_version="",
             osquery_version="",
         )
-        rows.append((number, _new_id(), None, *_row(facts), asset.owner, asset.tags, in_scope_from, "", ""))
+        rows.append((number, _new_id(), None, *_row(facts), asset.owner, asset.tags, in_scope_from, "", "", None))
     await tx.insert("muster_devices", _COLUMNS, rows)
     return list(range(first, first + len(rows)))
 
@@ -226,6 +227,8 @@ async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
 
 HEARD_SECONDS = 15
 """How exact ``last_seen_at`` is; within it a device is not written down again."""
+AWAKE_SECONDS = 300
+"""A device that is not heard of for longer has slept: five times as long as osquery takes to ask for questions."""
 
 
 async def heard(tx: Transaction, told: Iterable[tuple[int, int | None]], now: float) -> None:
@@ -235,13 +238,15 @@ async def heard(tx: Transaction, told: Iterable[tuple[int, int | None]], now: fl
     for device_no, oldest in told:
         since = at if oldest is None else iso(oldest)
         earliest[device_no] = min(earliest.get(device_no, since), since)
-    unless_since = iso(now - HEARD_SECONDS)
+    unless_since, slept = iso(now - HEARD_SECONDS), iso(now - AWAKE_SECONDS)
     await tx.many(
         "UPDATE muster_devices"
-        " SET last_seen_at = CASE WHEN last_seen_at < CAST(? AS TEXT) THEN CAST(? AS TEXT) ELSE last_seen_at END,"
+        " SET awake_since = CASE WHEN awake_since IS NULL OR last_seen_at < CAST(? AS TEXT) THEN CAST(? AS TEXT)"
+        " ELSE awake_since END,"
+        " last_seen_at = CASE WHEN last_seen_at < CAST(? AS TEXT) THEN CAST(? AS TEXT) ELSE last_seen_at END,"
         " in_scope_from = CASE WHEN in_scope_from > CAST(? AS TEXT) THEN CAST(? AS TEXT) ELSE in_scope_from END"
         " WHERE device_no = ? AND (last_seen_at < ? OR in_scope_from > ?)",
-        [(at, at, since, since, number, unless_since, since) for number, since in sorted(earliest.items())],
+        [(slept, at, at, at, since, since, number, unless_since, since) for number, since in sorted(earliest.items())],
     )
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 
 from server.normalize.answers import Answer, answers_of
 from server.normalize.calendar import Calendar
-from server.normalize.names import parse_scheduled_name
+from server.normalize.names import parse_scheduled_name, scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
 from server.normalize.times import DAY, iso, unix
-from server.store import days, devices, rejects
+from server.store import devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
+from server.store.asked import Settled, keep
 from server.store.calendar import read_calendar
 from server.store.cohorts import Cohorts
 from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant
@@ -39,10 +40,14 @@ _QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A body, and the device whose node key it came with."""
+    """A body, and the device whose node key it came with.
+
+    One that ``settled`` questions came by distributed query: its lines bear our own times already.
+    """
 
     device: devices.Device
     body: LogBody
+    settled: Sequence[Settled] = ()
 
 
 @dataclass(slots=True)
@@ -95,7 +100,6 @@ class Ingest:
         self._registry = registry
         self._cohorts = cohorts
         self._max_age = max_age_days * DAY
-        self._counted_days = cohorts.fresh_days - 1
         self._calendar = Calendar()
         self._asked = (0.0, 0.0)
         self._clock = clock
@@ -107,8 +111,7 @@ class Ingest:
         ``singly`` applies each answer behind a savepoint of its own, so that such an answer costs only itself.
         """
         now = self._clock()
-        bodies = [(delivery.device.device_no, delivery.body) for delivery in deliveries]
-        dated = await date_bodies(tx, bodies, now, self._max_age)
+        dated = await self._date(tx, deliveries, now)
         loads = [self._load(*pair, singly=singly) for pair in zip(deliveries, dated, strict=True)]
         learned = Learned(await self._days(tx, now))
         if singly:
@@ -119,8 +122,10 @@ class Ingest:
             await self._keep_statuses(tx, load.device, load.statuses, now, learned)
             load.done.statuses = len(load.statuses)
             await self.reject(tx, load.device, load.done.rejected)
+        for delivery in deliveries:
+            if delivery.settled:
+                await self._settle(tx, delivery, now, learned)
         await learned.note(tx)
-        await days.reopen(tx, learned.instants, self._counted_days)
         oldest: dict[int, int] = {}
         for load in loads:
             if load.earliest is not None:
@@ -137,6 +142,23 @@ class Ingest:
             self._calendar = await read_calendar(tx)
             self._asked = (now, unix(self._calendar.day(self._calendar.today(now)).ends_at))
         return self._calendar
+
+    async def _date(self, tx: Transaction, deliveries: Sequence[Delivery], now: float) -> list[DatedLines]:
+        bodies = [(one.device.device_no, one.body) for one in deliveries if not one.settled]
+        dated = iter(await date_bodies(tx, bodies, now, self._max_age))
+        return [DatedLines(one.body.results) if one.settled else next(dated) for one in deliveries]
+
+    async def _settle(self, tx: Transaction, delivery: Delivery, now: float, learned: Learned) -> None:
+        """Note what became of questions, and of those that failed that they did."""
+        for one in delivery.settled:
+            if one.status and one.answered_at:
+                message = one.message or ""
+                instant = Instant(
+                    at=one.answered_at, status=one.status, message=message, fingerprint=digest_of(message.encode())
+                )
+                name = scheduled_name(one.question.query, one.question.version)
+                await self._note(tx, delivery.device.device_no, name, instant, now, learned)
+        await keep(tx, delivery.device.device_no, delivery.settled)
 
     def _load(self, delivery: Delivery, dated: DatedLines, *, singly: bool) -> _Load:
         done = Ingested(rejected=[*delivery.body.bad, *dated.bad], doubtful=dated.doubtful)

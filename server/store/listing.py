@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from server.store.ask_again import questions
 from server.store.driver import StoreError, Transaction
 
 _DEVICES = """
@@ -20,7 +21,8 @@ async def devices(tx: Transaction) -> list[dict[str, Any]]:
 
 
 async def device(tx: Transaction, device_id: str) -> dict[str, Any]:
-    """One device: ``device``, its ``erasure`` if it was erased, its last ``answers`` and its last ``verdicts``.
+    """One device: ``device``, its ``erasure`` if it was erased, its last ``answers``, its last ``verdicts``,
+    and what it was ``asked`` by distributed query.
 
     Raises ``StoreError`` where there is none of that id.
     """
@@ -46,6 +48,7 @@ async def device(tx: Transaction, device_id: str) -> dict[str, Any]:
         "erasure": erasure[0] if erasure else None,
         "answers": answers,
         "verdicts": verdicts,
+        "asked": await questions(tx, device_id),
     }
 
 

@@ -15,7 +15,7 @@ LONGEST_COLUMN = 60
 RESERVED_TABLES = frozenset(
     """devices devices_history days coverage exemptions rejects status_logs posture posture_runs posture_totals
     posture_revisions posture_failures posture_rates clocks clock_stretches deletions erasures people people_access
-    assets imports import_changes exemption_devices""".split()
+    assets imports import_changes exemption_devices asked""".split()
 )
 # The second half is every Postgres table's: no column of ours can bear these names.
 OWN_COLUMNS = frozenset(

@@ -9,7 +9,6 @@ from typing import Any
 from server.catalog.people import Person
 from server.normalize.times import iso
 from server.store.calendar import read_calendar
-from server.store.days import reopen_from
 from server.store.driver import StoreError, Transaction
 from server.store.erase import ERASED, blank_person
 from server.store.exemptions import follow
@@ -76,8 +75,6 @@ async def import_people(tx: Transaction, source: Import, people: Sequence[Person
     gone = [(at, person) for person, (change, _) in changes.of.items() if change == MISSING]
     await tx.many("UPDATE muster_people SET missing_since = ? WHERE person = ?", gone)
     await follow(tx, None, source.now)
-    if changes.since:
-        await reopen_from(tx, changes.since, source.today)
     return changes
 
 

@@ -8,9 +8,11 @@ from datetime import date, timedelta
 from server.normalize.calendar import Calendar
 from server.normalize.times import iso
 from server.store.calendar import read_calendar
-from server.store.days import CATCH_UP_DAYS
 from server.store.driver import Transaction
 from server.store.news import DEVICE, EVERY_DEVICE, LIST, News, note
+
+CATCH_UP_DAYS = 90
+"""How far back days are judged by themselves: as far as answers are taken by default."""
 
 
 async def note_devices(tx: Transaction, device_nos: Iterable[int], now: float, detail: str) -> None:

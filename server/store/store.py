@@ -12,12 +12,14 @@ from server.catalog.problems import CatalogError
 from server.normalize.devices import DeviceFacts
 from server.normalize.text import clean_text
 from server.store import access, devices
+from server.store.asking import AskedQuestions
 from server.store.cohorts import Cohorts
 from server.store.driver import Driver, Transaction, Work
 from server.store.in_force import InForce, Part, in_force_at
 from server.store.ingest import Delivery, Ingest, Ingested
 from server.store.intake import Intake
 from server.store.keyring import Keyring
+from server.store.questions import Questions
 from server.store.registry import Registry
 from server.store.retype import patiently, retype
 from server.store.shipped import table_shapes
@@ -53,6 +55,9 @@ class Store:
         self._intake = Intake(self.write, self._ingest)
         self._keyring = Keyring(driver)
         self.clocks = ClockWatch(driver, clock)
+        asked = AskedQuestions(driver, clock, lambda device: self.in_force.config_of(device)[1].asked, self._intake.put)
+        self.questions = Questions(self.clocks, asked)
+        """What devices are asked by distributed query."""
 
     @property
     def catalog(self) -> Catalog:

@@ -33,6 +33,10 @@ class ClockWatch:
         self._clock = clock
         self._not_before: dict[int, tuple[str, float]] = {}
 
+    def takes(self, question: str) -> bool:
+        """Whether an id is that of a question for the time."""
+        return is_time_question(question)
+
     async def due(self, device: Device, node_key: str) -> dict[str, str]:
         """The question for a device by its id, or nothing; a new node key means that it has enrolled again."""
         now = self._clock()
@@ -45,7 +49,7 @@ class ClockWatch:
         return {} if now < due else {question_id(now): TIME_QUERY}
 
     async def answered(self, device: Device, answers: Iterable[QuestionAnswer]) -> None:
-        """Keep what a device's clock showed. Answers to questions that are not ours are left alone."""
+        """Keep what a device's clock showed."""
         now = self._clock()
         readings = []
         for answer in answers:

@@ -15,7 +15,6 @@ from server.catalog.people import Person
 from server.normalize.calendar import day_of
 from server.normalize.devices import DeviceFacts
 from server.store import access, assets, erase, people
-from server.store.days import begin_judging, close_judged
 from server.store.driver import StoreError
 from server.store.imports import Changes, Import
 from server.store.store import Store
@@ -159,32 +158,22 @@ async def test_days_from_the_earliest_changed_last_day_on_are_judged_again(tmp_p
         await f.judge(*range(14))
         days = await closed(f.store)
         assert days[-1] == "2026-09-13"
-        await roster(f.store, ADA, BOB)
-        assert await closed(f.store) == days
-        await roster(f.store, replace(ADA, last_day="2026-09-10"), BOB)
-        assert await closed(f.store) == [day for day in days if day < "2026-09-10"]
-        await roster(f.store, LEFT, BOB)
-        assert await closed(f.store) == [day for day in days if day < "2026-09-05"]
-        laptop, _ = await enrolled(f.store, "laptop")
-        await f.users(laptop, 0, 9, ROOT)
+
+        async def news() -> list[tuple[str, str]]:
+            return await rows(
+                f.store, "SELECT subject, first_day FROM muster_news WHERE kind = 'list' AND last_day = '9999-12-31'"
+            )
+
         await Worker(f.store, Presence()).judge_news()
+        await roster(f.store, ADA, BOB)
+        assert [first for _, first in await news()] in ([], ["2026-09-15"])
+        await roster(f.store, replace(ADA, last_day="2026-09-10"), BOB)
+        assert await news() == [("people", "2026-09-10")]
+        await roster(f.store, LEFT, BOB)
+        assert await news() == [("people", "2026-09-05")]
+        await Worker(f.store, Presence()).judge_news()
+        assert await news() == []
         assert await closed(f.store) == days
-        await roster(f.store, replace(ADA, last_day="2001-01-01"), BOB)  # as far back as days are judged at all
-        assert await closed(f.store) == []
-
-
-async def test_a_day_that_is_being_judged_meanwhile_is_judged_once_more(tmp_path: Path) -> None:
-    async with fleet(tmp_path) as f:
-        await f.judge(9)
-        assert await closed(f.store) == ["2026-09-10"]
-        await roster(f.store, LEFT)
-        for mark, told in (("a", replace(LEFT, last_day="2026-09-09")), ("b", LEFT)):
-            await f.store.write(lambda tx, mark=mark: begin_judging(tx, "2026-09-10", mark))  # type: ignore[misc]
-            await roster(f.store, told)
-            await f.store.write(lambda tx, mark=mark: close_judged(tx, "2026-09-10", mark))  # type: ignore[misc]
-            assert await closed(f.store) == []
-        await f.judge(9)
-        assert await closed(f.store) == ["2026-09-10"]
 
 
 @pytest.mark.parametrize("name", ["people", "people_access", "assets", "imports", "import_changes"])

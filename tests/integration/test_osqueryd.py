@@ -8,7 +8,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from server.catalog.queries import Query
+from tests.support import packs
 from tests.support.load import stored
 from tests.support.server import Server, ask, muster
 from tests.support.stores import shipped_catalog
@@ -31,12 +33,71 @@ pytestmark = pytest.mark.skipif(not OSQUERYD, reason="MUSTER_OSQUERYD names no o
 
 @pytest.mark.timeout(SECONDS + 180)
 def test_a_real_agent_enrols_and_fills_the_tables(tmp_path: Path) -> None:
+    with agent_of(tmp_path) as (server, agent):
+        database = server.database
+        wait_for(lambda: ask(database, "SELECT 1 FROM devices") == [[1]], 60)
+        judged = "SELECT COUNT(DISTINCT query) FROM coverage WHERE status = 'ok'"
+        wait_for(lambda: ask(database, judged)[0][0] >= 5, 60)
+        clocks = "SELECT ahead_least, ahead_most, wrong, booted_at < first_read_at FROM clocks"
+        wait_for(lambda: ask(database, clocks) != [], 90)
+        ((least, most, wrong, booted),) = ask(database, clocks)
+        assert -30 <= least <= 0 <= most <= 30 and not wrong and booted, "it runs on this machine, by the same clock"
+        time.sleep(max(0, SECONDS - 30))  # how long the agent is watched is what the caller asked for
+        assert agent.poll() is None, (tmp_path / "osqueryd.log").read_text()[-3000:]
+    it_is_judged(database)
+    assert ask(database, "SELECT COUNT(*) > 5 FROM users") == [[1]]
+    assert ask(database, "SELECT * FROM rejects") == []
+    errors = "SELECT message FROM status_logs WHERE severity >= 2 AND message NOT LIKE '%system dbus%'"
+    assert ask(database, errors) == []
+    assert server.stop() == 0
+    it_runs_what_it_was_served(database)
+    assert not [line for line in server.output if "ERROR" in line or "Traceback" in line], server.output
+    said = [line for line in (tmp_path / "osqueryd.log").read_text().splitlines() if line.startswith("E")]
+    assert not [line for line in said if "system dbus" not in line], said
+
+
+@pytest.mark.timeout(300)
+def test_a_real_agent_answers_now_and_the_verdict_is_another(tmp_path: Path) -> None:
+    guest = tmp_path / "guest"
+    content = packs.content(
+        {
+            packs.RESIDENTS: f"-- A file.\nSELECT path AS who, uid FROM file WHERE path = '{guest}'\n",
+            packs.CONTROL: packs.control(f"who = '{guest}'"),
+        }
+    )
+    folder = packs.write(content, tmp_path / "packs")
+    with agent_of(tmp_path, "--packs", str(folder)) as (server, _):
+        database = server.database
+        wait_for(lambda: ask(database, "SELECT status FROM coverage WHERE query = 'residents'") == [["ok"]], 60)
+        assert verdicts(database) == {"no-guests": "pass"}
+        guest.write_text("here")
+        made = json.loads(
+            muster("device", "ask", hostname(database), "--wait", "150", "--json", "--database", database).stdout
+        )
+        assert [(one["outcome"], one["sent"], one["message"]) for one in made["questions"]] == [("answered", 1, None)]
+        assert verdicts(database) == {"no-guests": "fail"}
+        assert ask(database, "SELECT who FROM residents") == [[str(guest)]]
+        assert ask(database, "SELECT * FROM rejects") == []
+    assert server.stop() == 0
+
+
+def verdicts(database: str) -> dict[str, str]:
+    muster("evaluate", "--database", database, "--day", time.strftime("%Y-%m-%d", time.gmtime()))
+    return dict(ask(database, "SELECT control, status FROM posture"))
+
+
+def hostname(database: str) -> str:
+    return str(ask(database, "SELECT hostname FROM devices")[0][0])
+
+
+@contextmanager
+def agent_of(tmp_path: Path, *options: str) -> Iterator[tuple[Server, subprocess.Popen[bytes]]]:
+    """An agent that runs against a server of its own; only the agent is ended here."""
     certificate, key = self_signed(tmp_path)
     database = f"sqlite:///{tmp_path / 't.db'}"
     made = json.loads(muster("init", "--database", database, "--json").stdout)
-    server = Server(database, "--tls-cert", str(certificate), "--tls-key", str(key))
+    server = Server(database, "--tls-cert", str(certificate), "--tls-key", str(key), *options)
     (tmp_path / "secret").write_text(made["enroll_secret"] + "\n")
-    log = (tmp_path / "osqueryd.log").open("w")
     flags = {
         "tls_hostname": f"127.0.0.1:{server.port}",
         "tls_server_certs": certificate,
@@ -55,37 +116,19 @@ def test_a_real_agent_enrols_and_fills_the_tables(tmp_path: Path) -> None:
         "pidfile": tmp_path / "osquery.pid",
         "extensions_socket": tmp_path / "osquery.em",
     }
-    agent = subprocess.Popen(
-        [OSQUERYD, "--flagfile=/dev/null", "--force", "--disable_watchdog"]
-        + [f"--{name}={value}" for name, value in flags.items()],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        cwd=tmp_path,
-    )
-    try:
-        wait_for(lambda: ask(database, "SELECT 1 FROM devices") == [[1]], 60)
-        judged = "SELECT COUNT(DISTINCT query) FROM coverage WHERE status = 'ok'"
-        wait_for(lambda: ask(database, judged)[0][0] >= 5, 60)
-        clocks = "SELECT ahead_least, ahead_most, wrong, booted_at < first_read_at FROM clocks"
-        wait_for(lambda: ask(database, clocks) != [], 90)
-        ((least, most, wrong, booted),) = ask(database, clocks)
-        assert -30 <= least <= 0 <= most <= 30 and not wrong and booted, "it runs on this machine, by the same clock"
-        time.sleep(max(0, SECONDS - 30))  # how long the agent is watched is what the caller asked for
-        assert agent.poll() is None, (tmp_path / "osqueryd.log").read_text()[-3000:]
-    finally:
-        agent.terminate()
-        agent.wait(timeout=30)
-        log.close()
-    it_is_judged(database)
-    assert ask(database, "SELECT COUNT(*) > 5 FROM users") == [[1]]
-    assert ask(database, "SELECT * FROM rejects") == []
-    errors = "SELECT message FROM status_logs WHERE severity >= 2 AND message NOT LIKE '%system dbus%'"
-    assert ask(database, errors) == []
-    assert server.stop() == 0
-    it_runs_what_it_was_served(database)
-    assert not [line for line in server.output if "ERROR" in line or "Traceback" in line], server.output
-    said = [line for line in (tmp_path / "osqueryd.log").read_text().splitlines() if line.startswith("E")]
-    assert not [line for line in said if "system dbus" not in line], said
+    with (tmp_path / "osqueryd.log").open("w") as log:
+        agent = subprocess.Popen(
+            [OSQUERYD, "--flagfile=/dev/null", "--force", "--disable_watchdog"]
+            + [f"--{name}={value}" for name, value in flags.items()],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=tmp_path,
+        )
+        try:
+            yield server, agent
+        finally:
+            agent.terminate()
+            agent.wait(timeout=30)
 
 
 @pytest.mark.parametrize("query", LINUX_QUERIES, ids=[query.name for query in LINUX_QUERIES])
