@@ -15,6 +15,7 @@ from server.store.driver import Transaction
 from server.store.numbers import (
     CONTROL,
     DEVICE,
+    Among,
     JudgedControl,
     KnownDevice,
     counted_runs,
@@ -84,7 +85,7 @@ class _Groups:
 
 async def posture(tx: Transaction, catalog: Catalog, asked: Asked) -> Posture:
     """Count what is asked for. Raises ``AskedError`` for a control or device that there never was."""
-    await refuse_unknown(tx, catalog, asked)
+    await refuse_unknown(tx, catalog, asked.among)
     days = await days_judged(tx, asked.first, asked.last)
     controls = await judged_controls(tx, asked.among, asked.first, asked.last)
     per = CONTROL if asked.by in _NAMES else DEVICE
@@ -97,15 +98,15 @@ async def posture(tx: Transaction, catalog: Catalog, asked: Asked) -> Posture:
     return Posture(asked, days, controls, fleet, dict(sorted(numbers.items(), key=lambda one: (not one[0], one[0]))))
 
 
-async def refuse_unknown(tx: Transaction, catalog: Catalog, asked: Asked) -> None:
+async def refuse_unknown(tx: Transaction, catalog: Catalog, among: Among) -> None:
     """Raise ``AskedError`` for a control or a device that there never was."""
-    for control in asked.among.controls or ():
+    for control in among.controls or ():
         known = control in catalog.controls or await tx.row(
             "SELECT 1 FROM muster_controls WHERE control = ?", (control,)
         )
         if not known:
             raise AskedError(f"there is no control {control!r}, and never was")
-    device = asked.among.device_id
+    device = among.device_id
     if device is not None and not await tx.row("SELECT 1 FROM muster_devices WHERE device_id = ?", (device,)):
         raise AskedError(f"there is no device {device!r}")
 
