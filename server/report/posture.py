@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.catalog.catalog import Catalog
+from server.evaluate.verdicts import FAIL
 from server.report.asked import Asked, AskedError
 from server.report.numbers import Numbers, count_all
 from server.store.applications import tags_of
@@ -21,6 +22,7 @@ from server.store.numbers import (
     counted_runs,
     days_judged,
     devices_counted,
+    devices_failing,
     devices_of_controls,
     failing_pairs,
     judged_controls,
@@ -153,6 +155,11 @@ async def _devices(
 ) -> None:
     """Count devices: those with a verdict, and those that failed."""
     fleet.devices = await devices_counted(tx, asked.among, controls, asked.first)
+    if asked.by == "control" and asked.first == asked.last:
+        fleet.devices_failing = await devices_failing(tx, asked.among, controls, asked.first)
+        for found in numbers.values():
+            found.devices, found.devices_failing = found.in_scope, found.counts[FAIL]
+        return
     pairs = await failing_pairs(tx, asked.among, controls, asked.first)
     fleet.devices_failing = len({device for _, device in pairs})
     place = 0 if asked.by in _NAMES else 1
@@ -162,9 +169,7 @@ async def _devices(
             failing.setdefault(group, set()).add(pair[1])
     counted = await _devices_by_group(tx, asked, controls, groups, seen)
     for group, found in numbers.items():
-        one_day = asked.by == "control" and asked.first == asked.last
-        found.devices = found.in_scope if one_day else counted[group]
-        found.devices_failing = len(failing.get(group, ()))
+        found.devices, found.devices_failing = counted[group], len(failing.get(group, ()))
 
 
 async def _devices_by_group(
@@ -172,8 +177,6 @@ async def _devices_by_group(
 ) -> Counter[Group]:
     if asked.by not in _NAMES:
         return Counter(group for device in seen for group in groups.of.get(device, ()))
-    if asked.by == "control" and asked.first == asked.last:
-        return Counter()
     complete, others = await devices_of_controls(tx, asked.among, controls, asked.first)
     counted = Counter(dict.fromkeys((group for found in groups.of.values() for group in found), complete))
     for theirs in others.values():

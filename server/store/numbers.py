@@ -162,6 +162,20 @@ async def failing_pairs(
     return found
 
 
+async def devices_failing(tx: Transaction, among: Among, controls: Iterable[JudgedControl], day: str) -> int:
+    """How many devices fail some of the controls on one day, without an exemption that covers it."""
+    condition, values = among.devices
+    join = " JOIN muster_devices d ON d.device_no = v.device_no" if condition else ""
+    where = f" AND {condition}" if condition else ""
+    numbers = [one.control_no for one in controls]
+    found = await tx.row(
+        f"SELECT COUNT(DISTINCT v.device_no) FROM muster_verdicts v{join} WHERE v.underlying_status = 'fail'"
+        f" AND v.status = 'fail' AND v.control_no IN ({_marks(numbers)}) AND {_OVER}{where}",
+        (*numbers, day, day, *values),
+    )
+    return int(found[0]) if found else 0
+
+
 async def devices_counted(tx: Transaction, among: Among, controls: Sequence[JudgedControl], first: str) -> int:
     """How many devices have some verdict."""
     if not controls:
