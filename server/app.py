@@ -18,7 +18,7 @@ from pathlib import Path
 from aiohttp import web
 
 from server import console
-from server.api import asking, exemptions, osquery, people
+from server.api import asking, exemptions, metrics, osquery, people, posture
 from server.api.gate import Gate
 from server.api.keys import ASKER, CLONES, GATE, PRESENCE, STORE, Presence
 from server.applying import settle
@@ -209,6 +209,8 @@ def web_app(store: Store, asker: Asker) -> web.Application:
     app.add_routes(exemptions.routes())
     app.add_routes(people.routes())
     app.add_routes(asking.routes())
+    app.add_routes(posture.routes())
+    metrics.attach(app, store)
     console.attach(app, store)
     return app
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
@@ -33,15 +32,13 @@ LISTS = {
     "rejects": "SELECT * FROM rejects ORDER BY rejected_at, device_id, query, reason, sample",
     "packs": "SELECT number, hash, origin, applied_by, applied_at, note, state, canary, replaces, restores,"
     " promoted_by, promoted_at, ended_at, stopped_by, stop_reason FROM muster_applications ORDER BY number DESC",
-    "posture": "SELECT * FROM posture WHERE day = ? ORDER BY control, device_id",
 }
 """What can be listed, a page at a time."""
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 PAGE, LARGEST_PAGE = 100, 1000
 ASK_SECONDS, ASK_ROWS = 30.0, 10_000
 
 _OPEN = ("/healthz", "/readyz")
-PATHS = ("/api/", "/healthz", "/readyz")
+PATHS = ("/api/", "/healthz", "/readyz", "/metrics")
 """How the paths of this API begin. All others are the console's, which checks its own cookie."""
 
 
@@ -101,14 +98,8 @@ async def listing(request: web.Request) -> web.Response:
     """A page of one of ``LISTS``; beside ``packs``, which are applications, what is in force and on which devices."""
     name = request.match_info["name"]
     limit, offset = _number(request, "limit", PAGE, 1, LARGEST_PAGE), _number(request, "offset", 0, 0, 10**9)
-    day = request.query.get("day", "")
-    if day and not _DAY.fullmatch(day):
-        raise web.HTTPBadRequest(reason="day is YYYY-MM-DD")
-    if name == "posture" and not day:
-        raise web.HTTPBadRequest(reason="posture needs ?day=YYYY-MM-DD")
-    values: tuple[object, ...] = (day,) if name == "posture" else ()
     columns, rows = await request.app[STORE].read(
-        lambda tx: tx.select(f"{LISTS[name]} LIMIT ? OFFSET ?", (*values, limit + 1, offset))
+        lambda tx: tx.select(f"{LISTS[name]} LIMIT ? OFFSET ?", (limit + 1, offset))
     )
     page = [dict(zip(columns, row, strict=True)) for row in rows[:limit]]
     answer: dict[str, object] = {name: page, "next_offset": offset + limit if len(rows) > limit else None}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from server.catalog.catalog import LoadedControl
 from server.console.evidence import Evidence, find_evidence
+from server.console.filters import filter_of
 from server.console.history import ControlHistory, ShownDay, asked_day, histories, shown_day
 from server.console.keys import CONSOLE, render
+from server.console.mending import NOTHING, Mending, mending_of
 from server.console.paging import Page, page_of
-from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, STATUSES
+from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, PASS, STATUSES
 from server.evaluate.versions import rule_version
 from server.store.driver import Transaction
+from server.store.numbers import Among
 from server.store.store import Store
 
 
@@ -51,6 +54,8 @@ class Listing:
     devices: Sequence[JudgedDevice]
     evidence: Mapping[int, Evidence]
     exemptions: Mapping[int, Exemption]
+    failing_since: Mapping[str, str]
+    """The first day of the failure that is open on the day, by device id."""
     other_rule: bool
     """The day was judged by another version of the rule than the one whose rows are shown."""
 
@@ -61,27 +66,41 @@ async def show(request: web.Request) -> web.Response:
     status, asked = request.query.get("status", FAIL), asked_day(request)
     if status not in STATUSES:
         raise web.HTTPBadRequest(reason=f"A status is one of {', '.join(STATUSES)}.")
-    page = page_of(request.query)
+    page, console = page_of(request.query), request.app[CONSOLE]
+    chosen = filter_of(request, store.catalog)
+    among = replace(chosen.among, controls=(control,))
     # A control that only a canary has is shown as the canary has it.
     loaded = next((one for part in store.in_force.parts if (one := part.catalog.controls.get(control))), None)
 
-    async def read(tx: Transaction) -> tuple[ShownDay | None, ControlHistory | None, Listing | None]:
+    async def read(tx: Transaction) -> _Found:
         shown = await shown_day(tx, asked)
-        number = await tx.row("SELECT control_no FROM muster_controls WHERE control = ?", (control,))
-        history = (await histories(tx, shown.day, number[0])).get(number[0]) if shown and number else None
+        known = await tx.row("SELECT title, severity FROM muster_controls WHERE control = ?", (control,))
+        if shown is None or known is None:
+            return _Found(shown, known, None, None, NOTHING)
+        history = next(iter((await histories(tx, shown.day, among)).values()), None)
         listing = None
-        if shown and history and history.latest.tally:
-            listing = await _listing(tx, store, loaded, history, shown, status, page)
-        return shown, history, listing
+        if history and history.latest.tally:
+            listing = await _listing(tx, store, loaded, history, shown, status, page, among)
+        mending = await console.kept.of((shown.day, among), lambda: mending_of(tx, among, shown.day))
+        return _Found(shown, known, history, listing, mending.get(control, NOTHING))
 
-    shown, history, listing = await store.read(read)
-    if loaded is None and history is None:
+    found = await store.read(read)
+    if loaded is None and found.known is None:
         raise web.HTTPNotFound(reason=f"There is no control {control!r}.")
-    title = loaded.control.title if loaded else history.title if history else control
+    title, severity = (loaded.control.title, loaded.control.severity) if loaded else found.known or (control, "")
     return render(
-        request, "control.html", control=control, title=title, loaded=loaded, shown=shown, history=history,
-        listing=listing, status=status,
+        request, "control.html", control=control, title=title, severity=severity, loaded=loaded, shown=found.shown,
+        history=found.history, listing=found.listing, status=status, mending=found.mending, kept=chosen.of_devices,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    shown: ShownDay | None
+    known: tuple[str, str] | None
+    history: ControlHistory | None
+    listing: Listing | None
+    mending: Mending
 
 
 async def _listing(
@@ -92,14 +111,17 @@ async def _listing(
     shown: ShownDay,
     status: str,
     page: Page,
+    among: Among,
 ) -> Listing:
+    condition, values = among.devices
     page, rows = page.cut(
         await tx.rows(
             "SELECT d.device_no, d.device_id, d.hostname, d.platform, v.first_day, v.underlying_status, v.lapsed,"
             " v.reason FROM muster_verdicts v JOIN muster_devices d ON d.device_no = v.device_no"
             " WHERE v.control_no = ? AND v.status = ? AND v.first_day <= ? AND (v.last_day IS NULL OR v.last_day >= ?)"
-            " ORDER BY v.first_day DESC, d.hostname, d.device_id LIMIT ? OFFSET ?",
-            (history.control_no, status, shown.day, shown.day, page.size + 1, page.offset),
+            f"{f' AND {condition}' if condition else ''} ORDER BY v.first_day DESC, d.hostname, d.device_id"
+            " LIMIT ? OFFSET ?",
+            (history.control_no, status, shown.day, shown.day, *values, page.size + 1, page.offset),
         )
     )
     devices = [JudgedDevice(*row) for row in rows]
@@ -117,8 +139,18 @@ async def _listing(
         devices=devices,
         evidence=evidence,
         exemptions=await _exemptions(tx, history.control, shown.day) if status == EXEMPT else {},
+        failing_since=await _failing_since(tx, devices, history.control, shown.day),
         other_rule=bool(evidence) and await _other_rule(tx, store, loaded, history.control_no, shown.day),
     )
+
+
+async def _failing_since(tx: Transaction, devices: Sequence[JudgedDevice], control: str, day: str) -> dict[str, str]:
+    found = await tx.each(
+        "SELECT f.device_id, f.first_failed_day FROM posture_failures f WHERE f.device_id = ? AND f.control = ?"
+        " AND f.first_failed_day <= ? AND COALESCE(f.remedied_day, '9999-12-31') > ?",
+        [(device.device_id, control, day, day) for device in devices if device.underlying_status != PASS],
+    )
+    return {device_id: since for rows in found for device_id, since in rows}
 
 
 async def _exemptions(tx: Transaction, control: str, day: str) -> dict[int, Exemption]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from aiohttp import web
@@ -23,12 +24,42 @@ _IDENTITY = (
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure of this device, from its first failed day to the one it was remedied on."""
+
+    first_day: str
+    remedied_day: str | None
+
+    @property
+    def days(self) -> int:
+        """How many days lie between them."""
+        last = date.fromisoformat(self.remedied_day or self.first_day)
+        return (last - date.fromisoformat(self.first_day)).days
+
+    def remedied(self, day: str) -> bool:
+        """Whether it was no more at the end of a day."""
+        return self.remedied_day is not None and self.remedied_day <= day
+
+
+@dataclass(frozen=True, slots=True)
 class ControlOfDevice:
     """A control of this device and its last days."""
 
     control: str
     title: str
     days: Sequence[DayOfDevice]
+    failures: Sequence[Failure] = ()
+    """Those that had begun by the shown day, the newest first."""
+
+    @property
+    def failing_since(self) -> str | None:
+        """The first day of the failure that is open on the shown day."""
+        return next((one.first_day for one in self.failures if not one.remedied(self.days[-1].day)), None)
+
+    @property
+    def took(self) -> list[int]:
+        """The days that those took which were remedied by the shown day."""
+        return [one.days for one in self.failures if one.remedied(self.days[-1].day)]
 
     @property
     def latest(self) -> DeviceRun | None:
@@ -81,7 +112,7 @@ async def show(request: web.Request) -> web.Response:
         return DevicePage(
             identity=identity,
             shown=shown,
-            controls=await _controls(tx, number, shown) if shown else [],
+            controls=await _controls(tx, number, device_id, shown) if shown else [],
             answers=await _answers(tx, number),
             asked=await questions(tx, device_id),
             rejects=await _rejects(tx, device_id),
@@ -99,7 +130,7 @@ async def identity_of(tx: Transaction, device_id: str) -> dict[str, Any]:
     return dict(zip(columns, rows[0], strict=True))
 
 
-async def _controls(tx: Transaction, device_no: int, shown: ShownDay) -> list[ControlOfDevice]:
+async def _controls(tx: Transaction, device_no: int, device_id: str, shown: ShownDay) -> list[ControlOfDevice]:
     days = window(shown.day)
     judged = await judged_days(tx, days)
     runs: dict[tuple[str, str, int], list[DeviceRun]] = {}
@@ -111,8 +142,15 @@ async def _controls(tx: Transaction, device_no: int, shown: ShownDay) -> list[Co
         (device_no, shown.day, days[0]),
     ):
         runs.setdefault((control, title, number), []).append(DeviceRun(*run))
+    failures: dict[str, list[Failure]] = {}
+    for control, first, remedied in await tx.rows(
+        "SELECT f.control, f.first_failed_day, f.remedied_day FROM posture_failures f"
+        " WHERE f.device_id = ? AND f.first_failed_day <= ? ORDER BY f.first_failed_day DESC",
+        (device_id, shown.day),
+    ):
+        failures.setdefault(control, []).append(Failure(first, remedied))
     return [
-        ControlOfDevice(control, title, device_days(found, days, judged.get(number, set())))
+        ControlOfDevice(control, title, device_days(found, days, judged.get(number, set())), failures.get(control, ()))
         for (control, title, number), found in runs.items()
     ]
 

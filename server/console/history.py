@@ -8,9 +8,10 @@ from datetime import date, timedelta
 
 from aiohttp import web
 
-from server.console.strips import CountedRun, DayOfControl, totals_by_day, window
+from server.console.strips import DayOfControl, totals_by_day, window
 from server.normalize.calendar import Day
 from server.store.driver import Transaction
+from server.store.numbers import CONTROL, Among, counted_runs, judged_controls
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,33 +91,16 @@ async def shown_day(tx: Transaction, asked: str | None) -> ShownDay | None:
     )
 
 
-_RUNS = """
-SELECT control_no, status, CASE WHEN first_day < ? THEN ? ELSE first_day END, last_day, COUNT(*)
-  FROM muster_verdicts
- WHERE NOT (first_day > ?) AND (last_day IS NULL OR last_day >= ?){only}
- GROUP BY 1, 2, 3, 4
-"""
-"""Runs that touch a period, counted: one pass over the verdicts, whatever the number of days.
-
-Most runs began long ago, so an index on their first day would only send SQLite to and fro in the table; the NOT keeps
-it from being used. The view ``posture_totals`` answers the same for one day, but visits every verdict once for each
-day it is asked for.
-"""
-
-
-async def histories(tx: Transaction, day: str, control_no: int | None = None) -> dict[int, ControlHistory]:
-    """Every control, or the one, with its tallies of the days that end with ``day``."""
+async def histories(tx: Transaction, day: str, among: Among) -> dict[int, ControlHistory]:
+    """Every control that is counted, with its tallies of the days that end with ``day``."""
     days = window(day)
-    only, number = ("", ()) if control_no is None else (" AND control_no = ?", (control_no,))
-    parameters = (days[0], days[0], day, days[0], *number)
-    runs = [CountedRun(*row) for row in await tx.rows(_RUNS.format(only=only), parameters)]
+    controls = await judged_controls(tx, among, days[0], day)
+    runs = await counted_runs(tx, among, controls, days[0], CONTROL)
     judged = await judged_days(tx, days)
-    named = await tx.rows("SELECT control_no, control, title, severity FROM muster_controls ORDER BY title, control")
-    by_control = totals_by_day(runs, days, judged)
+    by_control = totals_by_day(runs, days, {one.control_no: judged[one.control_no] for one in controls})
     return {
-        row[0]: ControlHistory(row[0], row[1], row[2], row[3], by_control[row[0]])
-        for row in named
-        if row[0] in judged and control_no in (None, row[0])
+        one.control_no: ControlHistory(one.control_no, one.control, one.title, one.severity, by_control[one.control_no])
+        for one in sorted(controls, key=lambda one: (one.title, one.control))
     }
 
 

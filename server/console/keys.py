@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from server.console.assets import Assets
+from server.console.mending import Kept
 from server.console.pages import Pages
 from server.console.sessions import Sessions
 from server.store.store import Store
@@ -20,6 +21,7 @@ class Console:
     sessions: Sessions
     pages: Pages
     assets: Assets
+    kept: Kept = field(default_factory=Kept)
 
 
 @dataclass(frozen=True, slots=True)

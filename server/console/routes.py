@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from server.console import asking, control, device, devices, exemptions, overview, rows, sign_in
+from server.console import asking, control, device, devices, exemptions, failures, overview, rows, sign_in
 from server.console.assets import KEPT, Assets
 from server.console.keys import CONSOLE, Console
 from server.console.pages import Pages
@@ -24,6 +24,7 @@ def attach(app: web.Application, store: Store) -> None:
             web.get("/devices/{device_id}", device.show),
             web.post("/devices/{device_id}/ask", asking.ask),
             web.get("/devices/{device_id}/{query}", rows.show),
+            web.get("/failures", failures.show),
             web.get("/exemptions", exemptions.listing),
             web.get("/exemptions/{exemption_id}", exemptions.show),
             web.post("/exemptions/{exemption_id}/{what:" + "|".join(exemptions.DONE) + "}", exemptions.decide),

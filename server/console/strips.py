@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import accumulate
 from typing import NamedTuple
 
 from server.console.tally import Tally
+from server.evaluate.verdicts import EXEMPT, FAIL, PASS
+from server.store.numbers import CountedRuns
 
 DAYS = 30
-
-
-class CountedRun(NamedTuple):
-    """How many devices had the same status of a control over the same days; ``last_day`` None while it goes on."""
-
-    control_no: int
-    status: str
-    first_day: str
-    last_day: str | None
-    devices: int
+_EXEMPT_OBSERVED, _LAPSED = "exempt_observed", "lapsed"
 
 
 class DayOfControl(NamedTuple):
@@ -54,7 +47,7 @@ def window(day: str, days: int = DAYS) -> list[str]:
 
 
 def totals_by_day(
-    runs: Iterable[CountedRun], days: Sequence[str], judged: Mapping[int, set[str]]
+    runs: Iterable[CountedRuns], days: Sequence[str], judged: Mapping[int, set[str]]
 ) -> dict[int, list[DayOfControl]]:
     """Every control's tallies, a day after the other. A run only counts on days its control was judged.
 
@@ -63,17 +56,30 @@ def totals_by_day(
     place = {day: at for at, day in enumerate(days)}
     changes: dict[int, dict[str, list[int]]] = {control_no: {} for control_no in judged}
     for run in runs:
-        steps = changes.setdefault(run.control_no, {}).setdefault(run.status, [0] * (len(days) + 1))
-        steps[place.get(run.first_day, 0)] += run.devices
-        over = place.get(run.last_day, len(days) - 1) + 1 if run.last_day else len(days)
-        steps[over] -= run.devices
+        for kind in _kinds(run):
+            steps = changes.setdefault(run.key, {}).setdefault(kind, [0] * (len(days) + 1))
+            steps[place.get(run.first_day, 0)] += run.runs
+            steps[place.get(run.last_day, len(days) - 1) + 1] -= run.runs
     return {control_no: _tallies(steps, days, judged.get(control_no, set())) for control_no, steps in changes.items()}
 
 
+def _kinds(run: CountedRuns) -> Iterator[str]:
+    """What a run is counted as: its status, and what that does not tell."""
+    yield run.status
+    if run.status == EXEMPT and run.underlying_status in (PASS, FAIL):
+        yield _EXEMPT_OBSERVED
+    if run.lapsed:
+        yield _LAPSED
+
+
 def _tallies(steps: Mapping[str, list[int]], days: Sequence[str], judged: set[str]) -> list[DayOfControl]:
-    counts = {status: list(accumulate(changes)) for status, changes in steps.items()}
+    counts = {kind: list(accumulate(changes)) for kind, changes in steps.items()}
+    seen, lapsed = (counts.pop(kind, [0] * len(days)) for kind in (_EXEMPT_OBSERVED, _LAPSED))
     return [
-        DayOfControl(day, Tally({s: c[at] for s, c in counts.items() if c[at]}) if day in judged else None)
+        DayOfControl(
+            day,
+            Tally({s: c[at] for s, c in counts.items() if c[at]}, seen[at], lapsed[at]) if day in judged else None,
+        )
         for at, day in enumerate(days)
     ]
 

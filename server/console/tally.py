@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from server.console.words import LABELS
-from server.evaluate.verdicts import FAIL, PASS, STATUSES
+from server.evaluate.verdicts import FAIL, NOT_APPLICABLE, PASS, STATUSES
+from server.report.numbers import per_cent, shown
 
 LEAST_SHARE = 0.8
 """The per cent of a bar's length that one device among many thousands still gets."""
@@ -29,6 +30,10 @@ class Tally:
     """Devices by status, of one control on one day."""
 
     counts: Mapping[str, int]
+    exempt_observed: int = 0
+    """Of the exempt, those that were seen to pass or to fail."""
+    lapsed: int = 0
+    """Of those that pass, those that were seen broken within the day."""
 
     def __getitem__(self, status: str) -> int:
         return self.counts.get(status, 0)
@@ -51,7 +56,17 @@ class Tally:
     @property
     def rate(self) -> str:
         """The share of judged devices that pass; never shown without ``passed`` and ``judged`` beside it."""
-        return percent(self.passed, self.judged)
+        return shown(per_cent(self.passed, self.judged))
+
+    @property
+    def applicable(self) -> int:
+        """All devices but those the control is not for: the denominator of the coverage."""
+        return self.total - self[NOT_APPLICABLE]
+
+    @property
+    def coverage(self) -> str:
+        """The share of them that was seen to pass or to fail."""
+        return shown(per_cent(self.judged + self.exempt_observed, self.applicable))
 
     @property
     def left_out(self) -> str:
@@ -86,16 +101,3 @@ def _laid(shares: Mapping[str, float], tally: Tally) -> Iterator[Part]:
     for status, share in shares.items():
         yield Part(status, tally[status], round(start, 3), round(share, 3))
         start += share
-
-
-def percent(part: int, whole: int) -> str:
-    """A share rounded down, so that 100 % means all of them and 0 % none."""
-    if whole == 0:
-        return "–"
-    if part == 0 or part == whole:
-        return "0 %" if part == 0 else "100 %"
-    if part * 100 < whole:
-        return "<1 %"
-    if part * 100 > whole * 99:
-        return f"{part * 1000 // whole / 10:.1f} %"
-    return f"{part * 100 // whole} %"

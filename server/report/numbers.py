@@ -23,6 +23,11 @@ def per_cent(part: int, whole: int) -> float | None:
     return part * 10_000 // whole / 100 if whole else None
 
 
+def shown(rate: float | None) -> str:
+    """Such a share for people: ``99.98 %``, ``50 %``, or a dash where there is none."""
+    return "–" if rate is None else f"{rate:.2f}".rstrip("0").rstrip(".") + " %"
+
+
 @dataclass(slots=True)
 class Numbers:
     """What verdicts come to. ``devices`` and ``devices_failing`` are None where they were not counted."""

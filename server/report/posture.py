@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.catalog.catalog import Catalog
+from server.evaluate.verdicts import FAIL
 from server.report.asked import Asked, AskedError
 from server.report.numbers import Numbers, count_all
 from server.store.applications import tags_of
@@ -15,11 +16,13 @@ from server.store.driver import Transaction
 from server.store.numbers import (
     CONTROL,
     DEVICE,
+    Among,
     JudgedControl,
     KnownDevice,
     counted_runs,
     days_judged,
     devices_counted,
+    devices_failing,
     devices_of_controls,
     failing_pairs,
     judged_controls,
@@ -84,7 +87,7 @@ class _Groups:
 
 async def posture(tx: Transaction, catalog: Catalog, asked: Asked) -> Posture:
     """Count what is asked for. Raises ``AskedError`` for a control or device that there never was."""
-    await refuse_unknown(tx, catalog, asked)
+    await refuse_unknown(tx, catalog, asked.among)
     days = await days_judged(tx, asked.first, asked.last)
     controls = await judged_controls(tx, asked.among, asked.first, asked.last)
     per = CONTROL if asked.by in _NAMES else DEVICE
@@ -97,15 +100,15 @@ async def posture(tx: Transaction, catalog: Catalog, asked: Asked) -> Posture:
     return Posture(asked, days, controls, fleet, dict(sorted(numbers.items(), key=lambda one: (not one[0], one[0]))))
 
 
-async def refuse_unknown(tx: Transaction, catalog: Catalog, asked: Asked) -> None:
+async def refuse_unknown(tx: Transaction, catalog: Catalog, among: Among) -> None:
     """Raise ``AskedError`` for a control or a device that there never was."""
-    for control in asked.among.controls or ():
+    for control in among.controls or ():
         known = control in catalog.controls or await tx.row(
             "SELECT 1 FROM muster_controls WHERE control = ?", (control,)
         )
         if not known:
             raise AskedError(f"there is no control {control!r}, and never was")
-    device = asked.among.device_id
+    device = among.device_id
     if device is not None and not await tx.row("SELECT 1 FROM muster_devices WHERE device_id = ?", (device,)):
         raise AskedError(f"there is no device {device!r}")
 
@@ -152,6 +155,11 @@ async def _devices(
 ) -> None:
     """Count devices: those with a verdict, and those that failed."""
     fleet.devices = await devices_counted(tx, asked.among, controls, asked.first)
+    if asked.by == "control" and asked.first == asked.last:
+        fleet.devices_failing = await devices_failing(tx, asked.among, controls, asked.first)
+        for found in numbers.values():
+            found.devices, found.devices_failing = found.in_scope, found.counts[FAIL]
+        return
     pairs = await failing_pairs(tx, asked.among, controls, asked.first)
     fleet.devices_failing = len({device for _, device in pairs})
     place = 0 if asked.by in _NAMES else 1
@@ -161,9 +169,7 @@ async def _devices(
             failing.setdefault(group, set()).add(pair[1])
     counted = await _devices_by_group(tx, asked, controls, groups, seen)
     for group, found in numbers.items():
-        one_day = asked.by == "control" and asked.first == asked.last
-        found.devices = found.in_scope if one_day else counted[group]
-        found.devices_failing = len(failing.get(group, ()))
+        found.devices, found.devices_failing = counted[group], len(failing.get(group, ()))
 
 
 async def _devices_by_group(
@@ -171,8 +177,6 @@ async def _devices_by_group(
 ) -> Counter[Group]:
     if asked.by not in _NAMES:
         return Counter(group for device in seen for group in groups.of.get(device, ()))
-    if asked.by == "control" and asked.first == asked.last:
-        return Counter()
     complete, others = await devices_of_controls(tx, asked.among, controls, asked.first)
     counted = Counter(dict.fromkeys((group for found in groups.of.values() for group in found), complete))
     for theirs in others.values():

@@ -62,6 +62,23 @@ class Ingested:
 
 
 @dataclass(slots=True)
+class Taken:
+    """What became of all bodies since this process began."""
+
+    bodies: int = 0
+    answers: int = 0
+    statuses: int = 0
+    rejected: int = 0
+
+    def count(self, done: Ingested) -> None:
+        """Count a body that is durable."""
+        self.bodies += 1
+        self.answers += done.answers
+        self.statuses += done.statuses
+        self.rejected += len(done.rejected)
+
+
+@dataclass(slots=True)
 class _Load:
     """A body made ready: its answers as they happened, its status lines, and what is to become of it all."""
 

@@ -162,6 +162,20 @@ async def failing_pairs(
     return found
 
 
+async def devices_failing(tx: Transaction, among: Among, controls: Iterable[JudgedControl], day: str) -> int:
+    """How many devices fail some of the controls on one day, without an exemption that covers it."""
+    condition, values = among.devices
+    join = " JOIN muster_devices d ON d.device_no = v.device_no" if condition else ""
+    where = f" AND {condition}" if condition else ""
+    numbers = [one.control_no for one in controls]
+    found = await tx.row(
+        f"SELECT COUNT(DISTINCT v.device_no) FROM muster_verdicts v{join} WHERE v.underlying_status = 'fail'"
+        f" AND v.status = 'fail' AND v.control_no IN ({_marks(numbers)}) AND {_OVER}{where}",
+        (*numbers, day, day, *values),
+    )
+    return int(found[0]) if found else 0
+
+
 async def devices_counted(tx: Transaction, among: Among, controls: Sequence[JudgedControl], first: str) -> int:
     """How many devices have some verdict."""
     if not controls:
@@ -213,7 +227,7 @@ async def open_failures(tx: Transaction, among: Among, day: str, per: str) -> di
 
     Gives how many they are and the first day of the oldest.
     """
-    where, values = _failures(among)
+    where, values = failures_among(among)
     key = "f.control" if per == CONTROL else "f.device_id"
     rows = await tx.rows(
         f"SELECT {key}, COUNT(*), MIN(f.first_failed_day) FROM posture_failures f WHERE f.first_failed_day <= ?"
@@ -226,7 +240,7 @@ async def open_failures(tx: Transaction, among: Among, day: str, per: str) -> di
 
 async def remedied(tx: Transaction, among: Among, first: str, last: str) -> list[Remedied]:
     """The failures that were remedied within a period."""
-    where, values = _failures(among)
+    where, values = failures_among(among)
     rows = await tx.rows(
         "SELECT f.control, f.device_id, f.first_failed_day, f.last_failed_day, f.remedied_day, f.last_passed_day"
         f" FROM posture_failures f WHERE f.remedied_day >= ? AND f.remedied_day <= ?{where}",
@@ -245,7 +259,7 @@ async def days_judged(tx: Transaction, first: str, last: str) -> dict[str, bool]
     return {day: state == "open" for day, state in rows}
 
 
-def _failures(among: Among) -> tuple[str, list[object]]:
+def failures_among(among: Among) -> tuple[str, list[object]]:
     """More conditions on failures ``f``, and their parameters."""
     condition, values = among.devices
     where = f" AND f.device_id IN (SELECT d.device_id FROM muster_devices d WHERE {condition})" if condition else ""

@@ -16,7 +16,7 @@ from server.store.asking import AskedQuestions
 from server.store.cohorts import Cohorts
 from server.store.driver import Driver, Transaction, Work
 from server.store.in_force import InForce, Part, in_force_at
-from server.store.ingest import Delivery, Ingest, Ingested
+from server.store.ingest import Delivery, Ingest, Ingested, Taken
 from server.store.intake import Intake
 from server.store.keyring import Keyring
 from server.store.questions import Questions
@@ -49,6 +49,7 @@ class Store:
         self.in_force = packs if isinstance(packs, InForce) else InForce(Part(packs))
         self.clock = clock
         self._max_age_days = max_age_days
+        self.taken = Taken()
         self._past: InForce | None = None
         self._generation = driver.generation
         self._begin(self.in_force, minimise_key)
@@ -183,6 +184,7 @@ class Store:
         What cannot be stored becomes rows of ``rejects`` and never costs the lines beside it.
         """
         done = await self._intake.put(Delivery(device, body))
+        self.taken.count(done)
         if done.doubtful:
             self.clocks.doubt(device)
         return done

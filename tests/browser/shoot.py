@@ -70,7 +70,8 @@ def age(database: Path, now: int) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute(
             "UPDATE muster_devices SET owner = lower(substr(hostname, 1, instr(hostname || '-', '-') - 1)) ||"
-            " '@example.com', last_seen_at = MIN(last_seen_at, (SELECT MAX(at) FROM muster_instants i"
+            " '@example.com', tags = CASE platform WHEN 'darwin' THEN 'eng' WHEN 'linux' THEN 'eng,server' ELSE '' END,"
+            " last_seen_at = MIN(last_seen_at, (SELECT MAX(at) FROM muster_instants i"
             " WHERE i.device_no = muster_devices.device_no))"
         )
     connection.close()
@@ -119,6 +120,10 @@ def _pages(page: Page, address: str, folder: Path, name: str) -> None:
     page.screenshot(path=folder / f"rows-{name}.png", full_page=True)
     page.goto(f"{address}/devices")
     page.screenshot(path=folder / f"devices-{name}.png", full_page=True)
+    page.goto(f"{address}/failures")
+    page.screenshot(path=folder / f"failures-{name}.png", full_page=True)
+    page.goto(f"{address}/?tag=eng")
+    page.screenshot(path=folder / f"posture-eng-{name}.png", full_page=True)
     page.goto(f"{address}/exemptions")
     page.screenshot(path=folder / f"exemptions-{name}.png", full_page=True)
     page.locator("table.cards tbody th a").first.click()

@@ -6,17 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.console.paging import Page, page_of
-from server.console.strips import CountedRun, DeviceRun, device_days, totals_by_day, window
-from server.console.tally import Tally, percent
+from server.console.strips import DeviceRun, device_days, totals_by_day, window
+from server.console.tally import Tally
 from server.console.words import ago, long_day, plural, reason_text
 from server.evaluate.verdicts import REASONS, STATUSES
+from server.report.numbers import per_cent, shown
+from server.store.numbers import CountedRuns
 
 TALLY = Tally({"pass": 41, "fail": 11, "stale": 3, "not_applicable": 4})
 COUNTS = st.dictionaries(st.sampled_from(STATUSES), st.integers(1, 10**6))
 
 
 def test_the_pass_rate_speaks_of_the_judged() -> None:
-    assert (TALLY.rate, TALLY.passed, TALLY.judged, TALLY.total) == ("78 %", 41, 52, 59)
+    assert (TALLY.rate, TALLY.passed, TALLY.judged, TALLY.total) == ("78.84 %", 41, 52, 59)
+    assert (TALLY.coverage, TALLY.applicable) == ("94.54 %", 55)
     assert TALLY.left_out == "3 stale, 4 not applicable"
     assert TALLY.sentence == "41 pass, 11 fail, 3 stale, 4 not applicable"
 
@@ -27,11 +30,13 @@ def test_silence_is_never_a_pass() -> None:
 
 
 def test_only_all_is_a_hundred_per_cent_and_only_none_is_zero() -> None:
-    assert percent(0, 10_000) == "0 %"
-    assert percent(1, 10_000) == "<1 %"
-    assert percent(9_999, 10_000) == "99.9 %"
-    assert percent(10_000, 10_000) == "100 %"
-    assert percent(2, 3) == "66 %"
+    assert shown(per_cent(0, 100_000)) == "0 %"
+    assert shown(per_cent(10, 100_000)) == "0.01 %"
+    assert shown(per_cent(99_996, 100_000)) == "99.99 %"
+    assert shown(per_cent(100_000, 100_000)) == "100 %"
+    assert shown(per_cent(2, 3)) == "66.66 %"
+    assert shown(per_cent(1, 2)) == "50 %"
+    assert shown(per_cent(0, 0)) == "–"
 
 
 @given(COUNTS)
@@ -63,23 +68,16 @@ def test_counted_runs_are_what_counting_each_day_gives(
     runs = []
     for control_no, status, first, length, devices in drawn:
         last = min(first + length, 14)
-        if last >= 0:
-            runs.append(
-                CountedRun(control_no, status, days[first + 5], None if last == 14 else days[last + 5], devices)
-            )
+        if last >= 0 and first < 10:
+            cut = (days[max(first, 0) + 5], days[min(last, 9) + 5])
+            runs.append(CountedRuns(control_no, status, status, 0, *cut, devices))
     counted = {number: {shown[at] for at in judged} for number in (1, 2)}
     for control_no, entries in totals_by_day(runs, shown, counted).items():
         for entry in entries:
-            there = [
-                run
-                for run in runs
-                if run.control_no == control_no
-                and run.first_day <= entry.day
-                and (run.last_day is None or entry.day <= run.last_day)
-            ]
+            there = [run for run in runs if run.key == control_no and run.first_day <= entry.day <= run.last_day]
             expected: dict[str, int] = {}
             for run in there:
-                expected[run.status] = expected.get(run.status, 0) + run.devices
+                expected[run.status] = expected.get(run.status, 0) + run.runs
             if entry.day in counted[control_no]:
                 assert entry.tally is not None
                 assert {s: entry.tally[s] for s in STATUSES if entry.tally[s]} == expected
