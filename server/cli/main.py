@@ -18,6 +18,7 @@ COMMANDS = {
     "zone": "server.cli.zone",
     "doctor": "server.cli.doctor",
     "evaluate": "server.cli.judge",
+    "explain": "server.cli.explain",
     "sql": "server.cli.ask",
     "ingest": "server.cli.ingest",
     "packs": "server.cli.packs",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.catalog.catalog import LoadedControl
-from server.console.evidence import Evidence, find_evidence
 from server.console.history import ControlHistory, ShownDay, asked_day, histories, shown_day
 from server.console.keys import CONSOLE, render
 from server.console.paging import Page, page_of
+from server.evaluate.evidence import Evidence, find_evidence
 from server.evaluate.judge import rule_version
 from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, STATUSES
 from server.store.driver import Transaction

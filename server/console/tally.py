@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from server.console.words import LABELS
 from server.evaluate.verdicts import FAIL, PASS, STATUSES
+from server.report.words import LABELS
 
 LEAST_SHARE = 0.8
 """The per cent of a bar's length that one device among many thousands still gets."""

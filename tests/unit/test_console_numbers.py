@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from server.console.paging import Page, page_of
 from server.console.strips import CountedRun, DeviceRun, device_days, totals_by_day, window
 from server.console.tally import Tally, percent
-from server.console.words import ago, long_day, plural, reason_text
 from server.evaluate.verdicts import REASONS, STATUSES
+from server.report.words import ago, long_day, plural, reason_text
 
 TALLY = Tally({"pass": 41, "fail": 11, "stale": 3, "not_applicable": 4})
 COUNTS = st.dictionaries(st.sampled_from(STATUSES), st.integers(1, 10**6))
