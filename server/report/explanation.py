@@ -213,6 +213,8 @@ def exemption_lines(it: Explanation) -> list[str]:
         )
         for label, key in (("Risk", "risk"), ("Instead", "compensating_control"), ("See", "link")):
             lines += [f"{label}: {one[key]}"] if one[key] else []
+        if one["revoked_by"]:
+            lines.append(f"Revoked by {one['revoked_by']}: it covers nothing from {long_day(one['revoked_day'])} on.")
     if it.verdict.status == EXEMPT and not lines:
         lines.append("The exemption that covered it is not there any more.")
     return lines

@@ -23,8 +23,9 @@ from server.normalize.times import iso
 from server.report import explanation as words
 from server.report.explanation_json import as_json
 from server.report.words import printable
-from server.store import exemptions
+from server.store import exempting
 from server.store.devices import Device, add_expected
+from server.store.exempting import Asked, By, Terms
 from server.store.news import QUERY, News, note
 from server.store.served import note_served
 from server.wire.log import parse_log
@@ -210,19 +211,23 @@ async def test_odd_text_in_rows_steers_no_terminal(tmp_path: Path) -> None:
 async def test_an_exemption_and_what_it_covers(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         laptop = await add_device(f.store, "laptop")
-        await f.users(laptop, 0, 9, ROOT, TOOR)
-        days, why = ("2026-09-01", "2026-09-30"), ("Waits for the vendor", "ann", "bob")
-        await f.store.write(
-            lambda tx: exemptions.grant_device(tx, laptop.device_id, CONTROL, days, why, "2026-08-31T10:00:00Z")
-        )
-        await f.judge(0)
-        found = await told(f, 0)
+        await f.users(laptop, 14, 0, ROOT, TOOR)
+        asked = Asked(control=CONTROL, scope="device", subject=laptop.device_id, last_day=date(2026, 9, 30),
+                      reason="Waits for the vendor", requested_by="Ann", risk="a second root")  # fmt: skip
+        terms, now = Terms((CONTROL,), 365), f.store.clock()
+        granted = await f.store.write(lambda tx: exempting.grant(tx, asked, By("Bob"), terms, now))
+        await f.judge(14)
+        found = await told(f, 14)
+        assert found.day.provisional
         assert found.verdict == Verdict("exempt", "fail", 0, "rows_match")
         assert found.evidence is not None and found.evidence.count == 1
         (given,) = found.exemptions
-        assert (given["requested_by"], given["approved_by"], given["last_day"]) == ("ann", "bob", "2026-09-30")
+        assert (given["exemption_id"], given["requested_by"], given["approved_by"], given["last_day"]) == (
+            granted, "Ann", "Bob", "2026-09-30"
+        )  # fmt: skip
         assert "An exemption is in force; without it: fail." in text(found)
-        assert "Asked for by ann, approved by bob at 31 Aug 2026, 10:00 UTC" in text(found)
+        assert "Asked for by Ann, approved by Bob at 15 Sep 2026, 00:00 UTC" in text(found)
+        assert "Risk: a second root" in text(found)
 
 
 async def test_lists_with_the_values_that_were_looked_up(tmp_path: Path) -> None:
