@@ -8,6 +8,7 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
+from server.api import explain
 from server.api.keys import ASKER, PRINCIPAL, STORE
 from server.api.osquery import PREFIXES
 from server.api.shapes import json_answer as _json
@@ -49,6 +50,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/readyz", ready),
         web.get("/api/v1/controls", controls),
         web.get("/api/v1/queries", queries),
+        web.get("/api/v1/explain", explain.show),
         web.get("/api/v1/{name:" + "|".join(LISTS) + "}", listing),
         web.post("/api/v1/sql", sql),
     ]

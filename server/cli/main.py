@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": "server.cli.doctor",
     "evaluate": "server.cli.judge",
     "posture": "server.cli.posture",
+    "explain": "server.cli.explain",
     "sql": "server.cli.ask",
     "ingest": "server.cli.ingest",
     "packs": "server.cli.packs",

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from server.catalog.catalog import LoadedControl
-from server.console.evidence import Evidence, find_evidence
 from server.console.filters import filter_of
 from server.console.history import ControlHistory, ShownDay, asked_day, histories, shown_day
 from server.console.keys import CONSOLE, render
 from server.console.mending import NOTHING, Mending, mending_of
 from server.console.paging import Page, page_of
+from server.evaluate.evidence import Evidence, find_evidence
 from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, PASS, STATUSES
 from server.evaluate.versions import rule_version
 from server.store.driver import Transaction

@@ -7,9 +7,9 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from server.console import words
 from server.console.assets import Assets
 from server.evaluate.verdicts import STATUSES
+from server.report import words
 
 _FOLDER = Path(__file__).parent / "templates"
 
@@ -35,6 +35,7 @@ class Pages:
             "moment": words.moment,
             "ago": words.ago,
             "plural": words.plural,
+            "printable": words.printable,
             "part": lambda text: quote(str(text), safe=""),
             "query": query_string,
         }

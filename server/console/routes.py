@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from server.console import asking, control, device, devices, exemptions, failures, overview, rows, sign_in
+from server.console import asking, control, device, devices, exemptions, explain, failures, overview, rows, sign_in
 from server.console.assets import KEPT, Assets
 from server.console.keys import CONSOLE, Console
 from server.console.pages import Pages
@@ -28,6 +28,7 @@ def attach(app: web.Application, store: Store) -> None:
             web.get("/exemptions", exemptions.listing),
             web.get("/exemptions/{exemption_id}", exemptions.show),
             web.post("/exemptions/{exemption_id}/{what:" + "|".join(exemptions.DONE) + "}", exemptions.decide),
+            web.get("/devices/{device_id}/controls/{control}", explain.show),
             web.get("/sign-in", sign_in.form),
             web.post("/sign-in", sign_in.sign_in),
             web.post("/sign-out", sign_in.sign_out),

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from server.console.words import LABELS
 from server.evaluate.verdicts import FAIL, NOT_APPLICABLE, PASS, STATUSES
 from server.report.numbers import per_cent, shown
+from server.report.words import LABELS
 
 LEAST_SHARE = 0.8
 """The per cent of a bar's length that one device among many thousands still gets."""

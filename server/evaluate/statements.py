@@ -157,11 +157,12 @@ def population(devices: Devices, heard: int, *, targets: bool) -> str:
     )
 
 
-def evidence(table: QueryTable, rule: Rule, status: str) -> str:
+def evidence(table: QueryTable, rule: Rule, status: str, *also: str) -> str:
     """The rows of one device that decide its status, as of the end of a day.
 
     A pass has no deciding rows where it rests on the absence of bad ones; where the control does not apply, all the
-    rows say so. Parameters: device_no, the day's end, twice. Gives the query's columns.
+    rows say so. Parameters: device_no, the day's end, twice. Gives the query's columns, and what is ``also`` asked of
+    each row ``r``.
     """
     if status == FAIL:
         decided = f"NOT {rule.undecided} AND "
@@ -174,7 +175,7 @@ def evidence(table: QueryTable, rule: Rule, status: str) -> str:
         deciding = f"NOT ({rule.applies})"
     else:
         deciding = f"NOT {rule.undecided} AND {rule.holds}" if rule.quantifier != "none" else "1 = 0"
-    columns = ", ".join(f'r."{column.sql_name}"' for column in table.columns)
+    columns = ", ".join([*(f'r."{column.sql_name}"' for column in table.columns), *also])
     return (
         f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r{rule.joins} WHERE r.device_no = ?"
         " AND r.muster_superseded_seq IS NULL"

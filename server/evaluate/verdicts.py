@@ -31,9 +31,9 @@ REASONS = {
     "other_version": "the last answer is to another version of the query than the rule is for",
     "never_answered": "the device never answered this query",
     "platform": "the control has no rule for this platform",
+    "not_targeted": "no pack brings the control to the device",
     "not_in_scope": "the device was not yet in scope on that day",
     "new_device": "the device was new on that day, and the fleet's settings let new ones settle first",
-    "not_targeted": "no pack brings the control to the device",
 }
 """Every reason a verdict can carry, with its meaning."""
 

@@ -19,6 +19,7 @@ NameVersion = tuple[str, str]
 """A query's name, and its version; empty for one that Muster did not ship."""
 
 _EVER = "9999"
+_TRUE_BEFORE = "valid_from < ? AND (valid_to IS NULL OR valid_to >= ?)"
 _COUNTERS = ("interval", "executions", "wall_time_ms", "user_time", "system_time", "average_memory", "output_size")
 
 
@@ -124,6 +125,19 @@ async def config_hashes(tx: Transaction, device_nos: Iterable[int]) -> dict[int,
     return {no: str(told) for no, told in await _open_rows(tx, INFO_QUERY, ("config_hash",), device_nos) if told}
 
 
+async def told_at(tx: Transaction, device_no: int, at: str) -> tuple[str | None, dict[NameVersion, bool] | None]:
+    """The hash of the config a device said it runs, as of just before an instant, and what its schedule had then.
+
+    The schedule tells of each query whether it was denylisted. None is what the device had not told.
+    """
+    info = await _open_rows(tx, INFO_QUERY, ("config_hash",), [device_no], at)
+    schedule: dict[NameVersion, bool] = {}
+    for _, name, denylisted in await _open_rows(tx, SCHEDULE_QUERY, ("name", "denylisted"), [device_no], at):
+        scheduled = parse_scheduled_name(str(name or ""))
+        schedule[scheduled.query, scheduled.version or ""] = _number(denylisted) == 1
+    return next((str(told) for _, told in info if told), None), schedule or None
+
+
 async def failures(tx: Transaction, device_nos: Sequence[int], before: str = _EVER) -> list[Failure]:
     """The queries that fail on these devices by their last word, or by that before an instant (ISO-8601, UTC)."""
     found = await tx.each(
@@ -182,18 +196,22 @@ async def row_counts(tx: Transaction, queries: Collection[str]) -> dict[str, dic
 
 
 async def _open_rows(
-    tx: Transaction, query: str, columns: Sequence[str], device_nos: Iterable[int]
+    tx: Transaction, query: str, columns: Sequence[str], device_nos: Iterable[int], at: str | None = None
 ) -> list[tuple[Any, ...]]:
-    """These columns of the rows true now, the device's number before them; null for a column that is not there."""
+    """These columns of the rows true now, or just before an instant, the device's number before them.
+
+    Null stands for a column that is not there.
+    """
     table = await Registry({}).find(tx, query)
     if table is None:
         return []
     names = {column.name: quoted(column.sql_name) for column in table.columns}
     wanted = ", ".join(names.get(column, "NULL") for column in columns)
+    true, instants = ("valid_to IS NULL", ()) if at is None else (_TRUE_BEFORE, (at, at))
     found = await tx.each(
-        f"SELECT device_no, {wanted} FROM {table.rows_name} WHERE device_no = ? AND valid_to IS NULL"
+        f"SELECT device_no, {wanted} FROM {table.rows_name} WHERE device_no = ? AND {true}"
         " AND muster_superseded_seq IS NULL",
-        [(device_no,) for device_no in device_nos],
+        [(device_no, *instants) for device_no in device_nos],
     )
     return [row for rows in found for row in rows]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from server.catalog.catalog import Catalog
@@ -12,6 +14,7 @@ from server.catalog.problems import CatalogError
 from server.normalize.devices import DeviceFacts
 from server.normalize.text import clean_text
 from server.store import access, devices
+from server.store.applications import content
 from server.store.asking import AskedQuestions
 from server.store.cohorts import Cohorts
 from server.store.driver import Driver, Transaction, Work
@@ -32,6 +35,9 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+CATALOGS_KEPT = 3
+"""Packs of the past that are kept once somebody asked for them."""
+
 
 class Store:
     """An opened, migrated database together with the packs in force, whose queries it keeps."""
@@ -51,6 +57,7 @@ class Store:
         self._max_age_days = max_age_days
         self.taken = Taken()
         self._past: InForce | None = None
+        self._read: dict[str, Catalog] = {}
         self._generation = driver.generation
         self._begin(self.in_force, minimise_key)
         self._intake = Intake(self.write, self._ingest)
@@ -93,6 +100,22 @@ class Store:
         if found is not None and found is not now:
             self._past = found
         return found or now
+
+    async def catalog_of(self, digest: str) -> Catalog:
+        """The packs of a hash that were once applied. The few read last are kept, for reading them takes a second.
+
+        Raises ``CatalogError`` where this version of Muster cannot read them, ``StoreError`` where they are not there.
+        """
+        for in_force in (self.in_force, self._past):
+            for part in in_force.parts if in_force else ():
+                if part.hash == digest:
+                    return part.catalog
+        if (known := self._read.pop(digest, None)) is None:
+            known = await asyncio.to_thread((await self.read(partial(content, digest=digest))).load)
+        self._read[digest] = known
+        while len(self._read) > CATALOGS_KEPT:
+            del self._read[next(iter(self._read))]
+        return known
 
     async def adopt(self, in_force: InForce, minimise_key: bytes | None) -> None:
         """Serve, store and judge by other packs from now on; their tables are made first.

@@ -19,6 +19,7 @@ PAGES = (
     "/devices",
     "/devices?show=silent",
     "/devices?q=x",
+    f"/devices/bad-linux/controls/{BROKEN}",
 )
 
 
@@ -78,6 +79,32 @@ def test_from_a_control_to_the_row_that_decides(signed_in: Page) -> None:
     standing = signed_in.get_by_role("article").filter(has=signed_in.locator(f"a[href='/controls/{BROKEN}']"))
     expect(standing).to_contain_text("Fail")
     expect(standing.locator(".strip [role=img]").nth(28)).to_have_attribute("aria-label", re.compile("Pass"))
+
+
+def test_why_a_device_fails_and_what_it_was_the_day_before(signed_in: Page) -> None:
+    signed_in.goto(f"/controls/{BROKEN}")
+    signed_in.get_by_role("link", name="Why fail on bad-linux").click()
+    expect(signed_in.locator(".verdict")).to_contain_text("Fail since")
+    rows = signed_in.get_by_role("region", name=re.compile("rows? of users that decided"))
+    expect(rows.locator(".decides", has_text="uid").first).to_contain_text("0")
+    expect(rows).to_contain_text("still there")
+    expect(signed_in.get_by_role("region", name="Judged by")).to_contain_text("application 1")
+    signed_in.locator(".days a[rel=prev]").click()
+    expect(signed_in.locator(".verdict h2")).to_have_text("Pass")
+    expect(signed_in.locator(".verdict")).to_contain_text("From")
+    signed_in.locator(".days a[rel=next]").click()
+    expect(signed_in.locator(".verdict h2")).to_have_text("Fail")
+
+
+def test_why_a_device_is_stale(signed_in: Page) -> None:
+    open_device(signed_in, "gone-linux")
+    standing = signed_in.get_by_role("article").filter(
+        has=signed_in.locator(f"a[href='/controls/{BROKEN}?status=stale']")
+    )
+    standing.get_by_role("link", name=re.compile("^why ")).click()
+    missing = signed_in.get_by_role("region", name="What is missing")
+    expect(missing).to_contain_text("Nothing at all was observed on the device on that day.")
+    expect(missing).to_contain_text("The last answer to")
 
 
 def test_silence_is_told_in_words(signed_in: Page) -> None:

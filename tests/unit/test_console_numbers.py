@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from server.console.paging import Page, page_of
 from server.console.strips import DeviceRun, device_days, totals_by_day, window
 from server.console.tally import Tally
-from server.console.words import ago, long_day, plural, reason_text
 from server.evaluate.verdicts import REASONS, STATUSES
 from server.report.numbers import per_cent, shown
+from server.report.words import ago, long_day, plural, reason_text
 from server.store.numbers import CountedRuns
 
 TALLY = Tally({"pass": 41, "fail": 11, "stale": 3, "not_applicable": 4})

@@ -1,4 +1,4 @@
-"""How the console puts things: statuses, reasons, days and how long ago something was. Pure."""
+"""How Muster puts things to people: statuses, reasons, days, values, and how long ago something was. Pure."""
 
 from __future__ import annotations
 
@@ -101,3 +101,18 @@ def ago(text: str, now: float) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """A count with its noun."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def printable(value: object) -> str:
+    """A stored value as a terminal may show it: what could steer it, or hide, is written as an escape."""
+    if value is None:
+        return "null"
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def days_between(first: str, last: str) -> int:
+    """How many days a day is after another."""
+    return (date.fromisoformat(last) - date.fromisoformat(first)).days

@@ -1,0 +1,298 @@
+"""Explaining a verdict: why a device has its status of a control on a day, by what was stored and judged then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from server.catalog.catalog import Catalog
+from server.catalog.config import Config
+from server.catalog.controls import PlatformRule
+from server.catalog.lists import BUILT_IN
+from server.catalog.targets import TargetedDevice
+from server.evaluate.evidence import Reader, after, reader
+from server.evaluate.explain_packs import Candidate, Found, candidates, judged_by
+from server.evaluate.explain_silence import AskedTable, Word, config_for, fresh_from, last_word, what_is_missing
+from server.evaluate.explain_subject import Question, Subject, find_subject
+from server.evaluate.explained import ExplainedQuery, ExplainedRule, Explanation, Lapse, Missing, Revision, UsedList
+from server.evaluate.rules import lists_named
+from server.evaluate.verdicts import (
+    ERROR,
+    EXEMPT,
+    FAIL,
+    NO_DATA,
+    NOT_APPLICABLE,
+    PASS,
+    STALE,
+    Counts,
+    Verdict,
+    judge_rows,
+    judge_silence,
+)
+from server.normalize.calendar import Day
+from server.store.applications import tags_of
+from server.store.driver import Transaction
+from server.store.holds import kept_from
+from server.store.store import Store
+from server.store.tables import QueryTable
+
+ROWS, MOST_ROWS = 20, 500
+LAPSES_SHOWN = 20
+_ANSWERS_LOOKED_AT = 1_000
+_BY_ROWS = {None, "rows_break_rule", "rows_match", "no_row_matches", "empty", "condition", "undecided"}
+_BY_SILENCE = {"never_answered", "too_old", "query_failed", "denylisted", "incomplete", "other_version"}
+
+
+async def explain(store: Store, asked: Question, *, limit: int = ROWS, offset: int = 0) -> Explanation:
+    """Explain a verdict, with up to ``limit`` of its deciding rows. Raises ``ExplainError`` where there is none."""
+    shipped = {control for catalog in store.in_force.catalogs for control in catalog.controls}
+
+    async def find(tx: Transaction) -> tuple[Subject, Sequence[Candidate]]:
+        subject = await find_subject(tx, asked, shipped, store.clock())
+        return subject, await candidates(tx, subject)
+
+    subject, among = await store.read(find)
+    # Packs are read outside of any transaction: it takes long, and they never change.
+    found = await judged_by(store, subject, among)
+    again = replace(asked, device=subject.device.device_id, day=subject.day.day)
+
+    async def look(tx: Transaction) -> Explanation:
+        now = await find_subject(tx, again, shipped, store.clock())
+        return await _explained(tx, now, found, await store.tables(tx), limit, offset)
+
+    return await store.read(look)
+
+
+async def _explained(
+    tx: Transaction, subject: Subject, found: Found, tables: Mapping[str, QueryTable], limit: int, offset: int
+) -> Explanation:
+    device, loaded, catalog = subject.device, found.loaded, found.catalog
+    explanation = Explanation(
+        device=device, control=subject.control, title=subject.title, severity=subject.severity, day=subject.day,
+        run=subject.run, status_since=subject.status_since, before=subject.before, next=subject.next,
+        judged_by=found.by, exemptions=await _exemptions(tx, subject), revisions=await _revisions(tx, subject),
+        rows_kept_from=await kept_from(tx), erasure=await _erasure(tx, device.device_no),
+    )  # fmt: skip
+    if loaded is None or catalog is None:
+        return explanation
+    control = loaded.control
+    explanation = replace(
+        explanation,
+        packs=_packs(subject, catalog), fresh_within_days=control.fresh_within_days, why=control.why,
+        remediation=next((how for name, how in control.remediation.items() if name == device.platform), ""),
+        limits=control.limits,
+    )  # fmt: skip
+    platform_rule = control.rule(device.platform)
+    if platform_rule is None or any((name, device.platform) not in catalog.queries for name in _queries(platform_rule)):
+        return explanation
+    config = config_for(catalog, device)
+    rule = _rule(platform_rule, catalog, config, device.platform)
+    asked = [AskedTable(one, tables[one.query].name) for one in rule.queries if one.query in tables]
+    used = await _lists(tx, platform_rule, catalog)
+    fresh = await fresh_from(tx, subject, control.fresh_within_days)
+    last = [await last_word(tx, device.device_no, one, subject.day.ends_at, fresh) for one in asked]
+    explanation = replace(
+        explanation,
+        rule=rule,
+        lists=used,
+        pending=await _pending(
+            tx, subject, [one.table for one in asked], built_in=any(x.entries is None for x in used)
+        ),
+        observations=[word.observation for word in last if word.observation],
+        missing=await _missing(tx, subject, last, config, fresh),
+    )
+    ready = reader(loaded, device.platform, _bounds(subject), tables, catalog.lists)
+    if ready is None or explanation.erasure:
+        return explanation
+    return await _by_rows(tx, explanation, ready, last, fresh, (limit, offset))
+
+
+async def _by_rows(
+    tx: Transaction, told: Explanation, asked: Reader, last: Sequence[Word], fresh: str, page: tuple[int, int]
+) -> Explanation:
+    """What the rows of the day say, and whether they still say what they said."""
+    device_no, end, verdict = told.device.device_no, told.day.ends_at, told.verdict
+    silence = next(filter(None, (_silence(word, fresh) for word in last)), None)
+    counts = None if silence else await asked.counts(tx, device_no, end)
+    evidence = None
+    if verdict.underlying_status in (PASS, FAIL, ERROR, NOT_APPLICABLE) and verdict.reason in _BY_ROWS:
+        evidence = await asked.rows(tx, verdict.underlying_status, device_no, end, *page)
+    now = _now(silence, counts, asked)
+    same = (now.underlying_status, now.reason) == (verdict.underlying_status, verdict.reason)
+    judged_so = verdict.reason in _BY_ROWS | _BY_SILENCE and told.judged_by.exact and not told.rows_deleted
+    return replace(
+        told,
+        evidence=evidence,
+        counts=counts,
+        lapses=await _lapses(tx, told, asked) if verdict.lapsed else (),
+        as_stored_now=now if judged_so and not same else None,
+    )
+
+
+def _silence(word: Word, fresh: str) -> tuple[str, str] | None:
+    return judge_silence(word.heard, word.of.query.version, fresh)
+
+
+def _now(silence: tuple[str, str] | None, counts: Counts | None, asked: Reader) -> Verdict:
+    status, reason = silence or judge_rows(counts or Counts(0, 0, 0, 0), asked.rule.quantifier, asked.rule.empty)
+    return Verdict(status, status, 0, reason)
+
+
+async def _lapses(tx: Transaction, told: Explanation, asked: Reader) -> list[Lapse]:
+    """The answers within the day at which the rule was broken; of equal ones on end the first."""
+    assert told.rule is not None
+    device_no, version = told.device.device_no, told.rule.queries[0].version
+    found: list[Lapse] = []
+    broken_from: str | None = None
+    last: tuple[str, ...] | None = None
+    for at, *said in await tx.rows(
+        "SELECT at, status, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ?"
+        f" AND at >= ? AND at < ? ORDER BY at LIMIT {_ANSWERS_LOOKED_AT}",
+        (device_no, asked.table.name, told.day.starts_at, told.day.ends_at),
+    ):
+        same, last = tuple(said) == last, tuple(said)
+        if same or said[0] != "ok" or said[1] != version:
+            continue
+        status, reason = judge_rows(
+            await asked.counts(tx, device_no, after(at)), asked.rule.quantifier, asked.rule.empty
+        )
+        if status == FAIL and len(found) < LAPSES_SHOWN:
+            evidence = await asked.rows(tx, FAIL, device_no, after(at))
+            found.append(Lapse(at=at, until=None, reason=reason, evidence=evidence))
+            broken_from = at
+        elif status != FAIL and broken_from:
+            found = [replace(one, until=at) if one.until is None else one for one in found]
+            broken_from = None
+    return found
+
+
+async def _missing(
+    tx: Transaction, subject: Subject, last: Sequence[Word], config: Config, fresh: str
+) -> Missing | None:
+    verdict = subject.run.verdict
+    if verdict.underlying_status not in (STALE, NO_DATA) and verdict.reason not in _BY_SILENCE:
+        return None
+    # What was missing may have come meanwhile.
+    return await what_is_missing(tx, subject, [word for word in last if _silence(word, fresh)] or last, config)
+
+
+def _bounds(subject: Subject) -> Day:
+    day = subject.day
+    return Day(day.day, day.starts_at, day.ends_at, day.zone)
+
+
+def _packs(subject: Subject, catalog: Catalog) -> list[tuple[str, bool]]:
+    device = subject.device
+    of = TargetedDevice(device.device_id, device.platform, device.osquery_version, tags_of(device.tags))
+    return [
+        (name, pack.reaches(name, of))
+        for name, pack in sorted(catalog.packs.items())
+        if subject.control in pack.controls
+    ]
+
+
+def _queries(rule: PlatformRule) -> tuple[str, ...]:
+    """The queries whose answers decide."""
+    return (rule.query,)
+
+
+def _rule(rule: PlatformRule, catalog: Catalog, config: Config, platform: str) -> ExplainedRule:
+    queries = [
+        ExplainedQuery(
+            query=name,
+            version=catalog.queries[name, platform].version,
+            interval=config.asked[name].interval if name in config.asked else None,
+        )
+        for name in _queries(rule)
+    ]
+    return ExplainedRule(
+        queries=queries,
+        quantifier=rule.quantifier,
+        condition=rule.predicate,
+        undecided=rule.undecided,
+        applies_when=rule.applies_when,
+        empty=rule.empty,
+        confidence=rule.confidence,
+        note=rule.note,
+    )
+
+
+async def _lists(tx: Transaction, rule: PlatformRule, catalog: Catalog) -> list[UsedList]:
+    used = []
+    for name in sorted(lists_named(rule)):
+        if (known := catalog.lists.get(name)) is not None:
+            used.append(
+                UsedList(
+                    name=name, title=known.title, as_of=known.as_of, digest=known.digest, entries=len(known.entries)
+                )
+            )
+        elif name in BUILT_IN:
+            kind = "assets" if name == "asset_register" else "people"
+            last = await tx.row(
+                "SELECT imported_at, sha256, file FROM muster_imports WHERE kind = ? ORDER BY import_no DESC LIMIT 1",
+                (kind,),
+            )
+            at, digest, file = last or ("", "", "")
+            title = f"kept by Muster from the import of {file}" if last else f"kept by Muster: no {kind} imported yet"
+            used.append(UsedList(name=name, title=title, as_of=at, digest=digest[:16], entries=None))
+    return used
+
+
+async def _exemptions(tx: Transaction, subject: Subject) -> list[dict[str, Any]]:
+    if subject.run.verdict.status != EXEMPT:
+        return []
+    return await _dicts(
+        tx,
+        "SELECT e.exemption_id, e.scope, e.subject, x.first_day, x.last_day, e.reason, e.risk, e.compensating_control,"
+        " e.link, e.requested_by, e.requested_at, e.approved_by, e.granted_at, e.revoked_by, e.revoked_day"
+        " FROM muster_exempted x JOIN muster_exemptions e ON e.exemption_id = x.exemption_id"
+        " WHERE x.device_no = ? AND x.control = ? AND x.first_day <= ? AND x.last_day >= ?"
+        " ORDER BY x.last_day, x.exemption_id",
+        (subject.device.device_no, subject.control, subject.day.day, subject.day.day),
+    )
+
+
+async def _revisions(tx: Transaction, subject: Subject) -> list[Revision]:
+    rows = await tx.rows(
+        "SELECT revised_at, first_day, last_day, cause, detail, before_status, before_underlying_status, before_lapsed,"
+        " before_reason, after_status, after_underlying_status, after_lapsed, after_reason FROM muster_revisions"
+        " WHERE control_no = ? AND device_no = ? AND first_day <= ? AND last_day >= ? ORDER BY revised_seq",
+        (subject.control_no, subject.device.device_no, subject.day.day, subject.day.day),
+    )
+    return [
+        Revision(
+            revised_at=at, first_day=first, last_day=last, cause=cause, detail=detail,
+            before=Verdict(*said[:4]) if said[0] else None, after=Verdict(*said[4:]) if said[4] else None,
+        )
+        for at, first, last, cause, detail, *said in rows
+    ]  # fmt: skip
+
+
+async def _pending(tx: Transaction, subject: Subject, tables: Sequence[str], *, built_in: bool) -> list[str]:
+    """What was noted of the day since it was judged; lists count where the rule looks into one Muster keeps."""
+    rows = await tx.rows(
+        "SELECT kind, subject, detail FROM muster_news WHERE device_no IN (0, ?) AND first_day <= ? AND last_day >= ?"
+        " ORDER BY noted_seq",
+        (subject.device.device_no, subject.day.day, subject.day.day),
+    )
+    concerned = {("query", table) for table in tables} | {("control", subject.control), ("device", "")}
+    return [
+        detail or f"{kind} {about}".strip()
+        for kind, about, detail in rows
+        if (kind, about) in concerned or (kind == "list" and built_in)
+    ]
+
+
+async def _erasure(tx: Transaction, device_no: int) -> Mapping[str, Any]:
+    found = await _dicts(
+        tx,
+        "SELECT requested_at, finished_at, erased_by, reason FROM muster_erasures WHERE device_no = ?",
+        (device_no,),
+    )
+    return found[0] if found else {}
+
+
+async def _dicts(tx: Transaction, sql: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
+    columns, rows = await tx.select(sql, parameters)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
