@@ -218,3 +218,20 @@ async def test_an_error_is_news_once_a_day(tmp_path: Path) -> None:
                 [("query", "users", laptop.device_no)] if hour == 4 else []
             )
             await clear(store)
+
+
+async def test_an_answer_that_tells_the_version_of_later_ones_is_news_for_their_days(tmp_path: Path) -> None:
+    made = catalog(tmp_path / "packs")
+    async with open_store(tmp_path, made, clock=lambda: NOW) as store:
+        laptop = await add_device(store, "laptop")
+        for day, name in ((0, name_of(made)), (1, "residents"), (2, "residents"), (4, name_of(made))):
+            await send(store, laptop, [snapshot_line(name, MIDNIGHT + day * DAY + 9 * HOUR, [])])
+        before = await judged(store)
+        await clear(store)
+        # Those of the next days have no rows and no version: they go by the last one that has.
+        await send(store, laptop, [snapshot_line(name_of(made, "0123456789"), MIDNIGHT + 10 * HOUR, [])])
+        after = await judged(store)
+        assert [day for (_, day), said in after.items() if said != before[laptop.device_no, day]] == [
+            iso_day(0), iso_day(1), iso_day(2),
+        ]  # fmt: skip
+        assert await rows(store, NEWS) == [("query", "residents", laptop.device_no, iso_day(0), iso_day(4))]
