@@ -11,7 +11,6 @@ from server.catalog.assets import IN_USE, Asset
 from server.normalize.devices import usable_serial
 from server.normalize.times import iso
 from server.store.applications import join_canary
-from server.store.days import reopen_from
 from server.store.devices import add_expected, keys_changed, tags_changed
 from server.store.driver import Transaction
 from server.store.exemptions import follow
@@ -99,8 +98,6 @@ async def import_assets(
     await tx.many("UPDATE muster_assets SET missing_since = ? WHERE serial = ?", [(at, serial) for serial in gone])
     await tx.many(_END, [(source.today, serial, source.today) for serial in gone])
     await _bring_devices(tx, written, known, source, start_of, name)
-    if changes.since and changes.since < source.today:
-        await reopen_from(tx, changes.since, source.today)
     return changes
 
 

@@ -39,9 +39,6 @@ class Cohorts:
         for one in (self._base, self._canary):
             for name, query in one.shipped.items() if one else ():
                 self._gaps[name] = max(self._gaps.get(name, 0), query.gap)
-        days = [one.control.fresh_within_days for catalog in in_force.catalogs for one in catalog.judged()]
-        self.fresh_days = max(days, default=1)
-        """For how many days an answer may decide at most."""
         self.grace_days = max(catalog.fleet.new_device_grace_days for catalog in in_force.catalogs)
         """For how many days a device that is new may not be judged at most."""
 

@@ -14,7 +14,7 @@ from server.normalize.names import parse_scheduled_name
 from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
 from server.normalize.times import DAY, iso, unix
-from server.store import days, devices, rejects
+from server.store import devices, rejects
 from server.store.answers import Place, apply_events, apply_run, apply_snapshot
 from server.store.calendar import read_calendar
 from server.store.cohorts import Cohorts
@@ -95,7 +95,6 @@ class Ingest:
         self._registry = registry
         self._cohorts = cohorts
         self._max_age = max_age_days * DAY
-        self._counted_days = cohorts.fresh_days - 1
         self._calendar = Calendar()
         self._asked = (0.0, 0.0)
         self._clock = clock
@@ -120,7 +119,6 @@ class Ingest:
             load.done.statuses = len(load.statuses)
             await self.reject(tx, load.device, load.done.rejected)
         await learned.note(tx)
-        await days.reopen(tx, learned.instants, self._counted_days)
         oldest: dict[int, int] = {}
         for load in loads:
             if load.earliest is not None:

@@ -60,8 +60,6 @@ class Learned:
         self._calendar = calendar
         self._day: Day | None = None
         self._news: dict[tuple[str, int], News] = {}
-        self.instants: set[str] = set()
-        """Of which something was learned: closed days are still opened again for them."""
 
     def day_at(self, at: str) -> Day:
         """The fleet's day of an instant; of one after the other they are mostly of one day."""
@@ -71,7 +69,6 @@ class Learned:
 
     def learn(self, device_no: int, table: str, at: str, until: str | None) -> None:
         """Something new was learned of a query at an instant, which counts until another."""
-        self.instants.add(at)
         first = self.day_at(at).day
         last = ON_AND_ON if until is None else self.day_at(until).day
         known = self._news.get((table, device_no))

@@ -9,7 +9,6 @@ from typing import Any
 from server.catalog.people import Person
 from server.normalize.times import iso
 from server.store.calendar import read_calendar
-from server.store.days import reopen_from
 from server.store.driver import StoreError, Transaction
 from server.store.erase import ERASED, blank_person
 from server.store.exemptions import follow
@@ -45,7 +44,7 @@ async def plan_people(tx: Transaction, people: Sequence[Person]) -> Changes:
 async def import_people(tx: Transaction, source: Import, people: Sequence[Person]) -> Changes:
     """Bring the roster to what a file says, all of it; people it does not name any more stay, and are marked.
 
-    Days are opened again from the earliest last day that is new or was changed. The same file again changes nothing.
+    Days are judged again from the earliest last day that is new or was changed. The same file again changes nothing.
     """
     changes = await plan_people(tx, people)
     if not await record(tx, source, changes):
@@ -76,8 +75,6 @@ async def import_people(tx: Transaction, source: Import, people: Sequence[Person
     gone = [(at, person) for person, (change, _) in changes.of.items() if change == MISSING]
     await tx.many("UPDATE muster_people SET missing_since = ? WHERE person = ?", gone)
     await follow(tx, None, source.now)
-    if changes.since:
-        await reopen_from(tx, changes.since, source.today)
     return changes
 
 
