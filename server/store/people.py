@@ -44,7 +44,7 @@ async def plan_people(tx: Transaction, people: Sequence[Person]) -> Changes:
 async def import_people(tx: Transaction, source: Import, people: Sequence[Person]) -> Changes:
     """Bring the roster to what a file says, all of it; people it does not name any more stay, and are marked.
 
-    Days are opened again from the earliest last day that is new or was changed. The same file again changes nothing.
+    Days are judged again from the earliest last day that is new or was changed. The same file again changes nothing.
     """
     changes = await plan_people(tx, people)
     if not await record(tx, source, changes):

@@ -1,9 +1,9 @@
-"""News: whatever a history's answers change of verdicts, in any order, is named; and what changes nothing is not."""
+"""News: judging what answers name, in whatever order they come, is judging all; what changes nothing is not named."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
+from server.catalog.assets import Asset
 from server.catalog.catalog import Catalog, load_catalog
 from server.evaluate.judge import evaluate
-from server.store.devices import Device
+from server.evaluate.revisit import judge_news
+from server.normalize.devices import DeviceFacts
+from server.store.devices import Device, add_expected, find_or_add, tag
+from server.store.erase import begin_erasure, retire
 from server.store.store import Store
 from server.store.thinning import thin
 from server.wire.log import parse_log
@@ -117,6 +121,10 @@ class History:
 async def judged(store: Store) -> dict[tuple[int, str], Any]:
     """The verdicts of every day by device and day, judged whole."""
     await evaluate(store, FIRST, FIRST + timedelta(days=DAYS))
+    return await verdicts(store)
+
+
+async def verdicts(store: Store) -> dict[tuple[int, str], Any]:
     found = await rows(
         store,
         "SELECT v.device_no, e.day, v.status, v.underlying_status, v.lapsed, v.reason FROM muster_evaluation e"
@@ -141,7 +149,11 @@ async def check(directory: Path, seed: int) -> None:
             if thinning and random.random() < 0.3:
                 await thin(store.driver, f"{iso_day(4)}T00:00:00Z")
             news = await rows(store, NEWS)
+            assert await judge_news(store)
+            by_news = await verdicts(store)
+            assert await rows(store, NEWS) == []
             after = await judged(store)
+            assert by_news == after, f"judged by the news {news}, and judged whole"
             for key in before.keys() | after.keys():
                 if before.get(key) == after.get(key):
                     continue
@@ -152,7 +164,6 @@ async def check(directory: Path, seed: int) -> None:
                     for kind, subject, number, first, last in news
                 ), f"{key}: {before.get(key)} became {after.get(key)}, but the news are {news}"  # fmt: skip
             before = after
-            await clear(store)
         if not thinning:
             for device, kind, lines in reversed(history.bodies):
                 await send(store, devices[device], lines, kind)
@@ -217,4 +228,92 @@ async def test_an_error_is_news_once_a_day(tmp_path: Path) -> None:
             assert [row[:3] for row in await rows(store, NEWS)] == (
                 [("query", "users", laptop.device_no)] if hour == 4 else []
             )
+            await clear(store)
+
+
+async def test_an_answer_that_tells_the_version_of_later_ones_is_news_for_their_days(tmp_path: Path) -> None:
+    made = catalog(tmp_path / "packs")
+    async with open_store(tmp_path, made, clock=lambda: NOW) as store:
+        laptop = await add_device(store, "laptop")
+        for day, name in ((0, name_of(made)), (1, "residents"), (2, "residents"), (4, name_of(made))):
+            await send(store, laptop, [snapshot_line(name, MIDNIGHT + day * DAY + 9 * HOUR, [])])
+        before = await judged(store)
+        await clear(store)
+        # Those of the next days have no rows and no version: they go by the last one that has.
+        await send(store, laptop, [snapshot_line(name_of(made, "0123456789"), MIDNIGHT + 10 * HOUR, [])])
+        after = await judged(store)
+        assert [day for (_, day), said in after.items() if said != before[laptop.device_no, day]] == [
+            iso_day(0), iso_day(1), iso_day(2),
+        ]  # fmt: skip
+        assert await rows(store, NEWS) == [("query", "residents", laptop.device_no, iso_day(0), iso_day(4))]
+
+
+async def test_what_becomes_of_a_device_is_news_of_it(tmp_path: Path) -> None:
+    async with open_store(tmp_path, clock=lambda: NOW) as store:
+        facts = DeviceFacts(
+            hostname="h",
+            hardware_uuid="u",
+            serial="S1",
+            platform="linux",
+            os_name="",
+            os_version="",
+            osquery_version="",
+        )
+
+        async def details() -> list[str]:
+            found = await rows(store, "SELECT kind, first_day, last_day, detail FROM muster_news WHERE subject = ''")
+            assert {row[:3] for row in found} <= {("device", iso_day(DAYS), "9999-12-31")}
+            await clear(store)
+            return [row[3] for row in found]
+
+        number = await store.write(lambda tx: find_or_add(tx, facts, NOW))
+        (device_id,) = (row[0] for row in await rows(store, "SELECT device_id FROM devices"))
+        assert await details() == ["enrolled"]
+        await store.write(lambda tx: find_or_add(tx, facts, NOW + 5))
+        assert await details() == []
+        await store.write(lambda tx: find_or_add(tx, replace(facts, platform="windows"), NOW + 6))
+        assert await details() == ["platform linux → windows"]
+        await store.write(lambda tx: tag(tx, device_id, {"eng"}, set(), NOW))
+        assert await details() == ["tags"]
+        await store.write(lambda tx: tag(tx, device_id, {"eng"}, set(), NOW))
+        assert await details() == []
+        await store.write(lambda tx: retire(tx, device_id, NOW))
+        assert await details() == ["retired"]
+        await store.write(lambda tx: find_or_add(tx, replace(facts, platform="windows"), NOW + 7))
+        assert await details() == ["came back"]
+        await store.write(lambda tx: begin_erasure(tx, device_id, "ann", "why", NOW))
+        assert await details() == ["erased"]
+        assert number == 1
+
+
+async def test_an_expected_machine_that_enrols_before_its_day_is_in_scope_from_then_on(tmp_path: Path) -> None:
+    async with open_store(tmp_path, clock=lambda: NOW) as store:
+        asset = Asset(serial="s1", shown="S1", platform="linux")
+        await store.write(lambda tx: add_expected(tx, [(asset, f"{iso_day(DAYS + 9)}T00:00:00Z")]))
+        await store.write(
+            lambda tx: tx.run(
+                "INSERT INTO muster_assets (serial, serial_shown, hostname, platform, model, owner, status, tags, added_at)"
+                " VALUES ('s1', 'S1', '', 'linux', '', '', 'in_use', '', '')"
+            )
+        )
+        facts = DeviceFacts(
+            hostname="h",
+            hardware_uuid="u",
+            serial="S1",
+            platform="linux",
+            os_name="",
+            os_version="",
+            osquery_version="",
+        )
+        await store.write(lambda tx: find_or_add(tx, facts, NOW))
+        assert await rows(store, "SELECT in_scope_from FROM devices") == [(f"{iso_day(DAYS)}T12:00:00Z",)]
+
+
+async def test_days_before_its_scope_that_a_device_tells_of_are_news_of_it(tmp_path: Path) -> None:
+    async with open_store(tmp_path, clock=lambda: NOW) as store:
+        laptop = await add_device(store, "laptop")
+        await clear(store)
+        for day, expected in ((3, [(iso_day(3), iso_day(DAYS))]), (4, []), (1, [(iso_day(1), iso_day(3))])):
+            await send(store, laptop, [snapshot_line("users", MIDNIGHT + day * DAY + 9 * HOUR, [])])
+            assert await rows(store, "SELECT first_day, last_day FROM muster_news WHERE kind = 'device'") == expected
             await clear(store)

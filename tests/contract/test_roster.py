@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from server.api.keys import Presence
 from server.catalog.assets import Asset
 from server.catalog.people import Person
 from server.normalize.calendar import day_of
@@ -18,7 +17,6 @@ from server.store import access, assets, erase, people
 from server.store.driver import StoreError
 from server.store.imports import Changes, Import
 from server.store.store import Store
-from server.worker import Worker
 from tests.contract.test_erasure import MARK, enrolled, facts, files_with, places_of
 from tests.contract.test_judge import DAY, MIDNIGHT, ROOT, TOOR, fleet
 from tests.contract.test_store import send
@@ -64,6 +62,13 @@ async def devices(store: Store, columns: str = "hostname, serial, platform, owne
 
 async def closed(store: Store) -> list[str]:
     return [row[0] for row in await rows(store, "SELECT day FROM days WHERE state = 'closed' ORDER BY day")]
+
+
+async def news_since(store: Store) -> list[tuple[Any, ...]]:
+    """What is news, and from which day on; it is not any more after that."""
+    found = await rows(store, "SELECT kind, subject, device_no, first_day FROM muster_news ORDER BY 1, 2, 3")
+    await store.write(lambda tx: tx.run("DELETE FROM muster_news"))
+    return found
 
 
 # -- people -------------------------------------------------------------------------------------------------------
@@ -153,27 +158,35 @@ async def test_departed_devices_by_roster_and_by_register(tmp_path: Path) -> Non
         assert await rows(f.store, told) == []
 
 
-async def test_days_from_the_earliest_changed_last_day_on_are_judged_again(tmp_path: Path) -> None:
+async def test_days_from_the_earliest_changed_last_day_on_are_news(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         await f.judge(*range(14))
         days = await closed(f.store)
         assert days[-1] == "2026-09-13"
-
-        async def news() -> list[tuple[str, str]]:
-            return await rows(
-                f.store, "SELECT subject, first_day FROM muster_news WHERE kind = 'list' AND last_day = '9999-12-31'"
-            )
-
-        await Worker(f.store, Presence()).judge_news()
-        await roster(f.store, ADA, BOB)
-        assert [first for _, first in await news()] in ([], ["2026-09-15"])
-        await roster(f.store, replace(ADA, last_day="2026-09-10"), BOB)
-        assert await news() == [("people", "2026-09-10")]
-        await roster(f.store, LEFT, BOB)
-        assert await news() == [("people", "2026-09-05")]
-        await Worker(f.store, Presence()).judge_news()
-        assert await news() == []
+        assert await news_since(f.store) == []
+        # Of what no last day tells, from now on; and as far back as days are judged at all.
+        for said, first in (
+            (ADA, TODAY),
+            (replace(ADA, last_day="2026-09-10"), "2026-09-10"),
+            (LEFT, "2026-09-05"),
+            (replace(ADA, last_day="2026-10-05"), "2026-09-05"),
+            (replace(ADA, last_day="2026-10-06"), TODAY),
+            (replace(ADA, last_day="2001-01-01"), "2026-06-17"),
+        ):
+            await roster(f.store, said, BOB)
+            assert await news_since(f.store) == [("list", "people", 0, first)]
+            await roster(f.store, said, BOB)
+            assert await news_since(f.store) == []
         assert await closed(f.store) == days
+
+
+async def test_news_name_the_import_they_come_from(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        await roster(f.store, LEFT)
+        await roster(f.store, ADA, BOB)
+        assert await rows(f.store, "SELECT subject, first_day, last_day, detail FROM muster_news") == [
+            ("people", "2026-09-05", "9999-12-31", "import 2 of people.csv")
+        ]
 
 
 @pytest.mark.parametrize("name", ["people", "people_access", "assets", "imports", "import_changes"])
@@ -342,14 +355,28 @@ async def retired(store: Store) -> dict[str, bool]:
     return {serial: at is not None for serial, at in await devices(store, "serial, retired_at")}
 
 
-async def test_a_scope_that_begins_in_the_past_opens_its_days(tmp_path: Path) -> None:
+async def test_a_scope_that_begins_in_the_past_brings_its_days(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         await f.judge(*range(14))
-        days = await closed(f.store)
         await register(f.store, asset("S1", platform="linux"))
-        assert await closed(f.store) == days
+        (number,) = (row[0] for row in await rows(f.store, "SELECT device_no FROM muster_devices"))
+        assert await news_since(f.store) == [("device", "", number, TODAY), ("list", "assets", 0, TODAY)]
         await register(f.store, asset("S1", platform="linux", in_scope_from="2026-09-06"))
-        assert await closed(f.store) == [day for day in days if day < "2026-09-06"]
+        assert await news_since(f.store) == [("device", "", number, "2026-09-06"), ("list", "assets", 0, "2026-09-06")]
+        await register(f.store, asset("S1", platform="linux", in_scope_from="2026-09-10"))
+        assert ("device", "", number, "2026-09-05") in await news_since(f.store)
+        await register(f.store, asset("S1", platform="linux", in_scope_from="2026-09-10", model="X"))
+        assert [row[0] for row in await news_since(f.store)] == ["list"]
+
+
+async def test_what_a_register_says_of_a_device_is_news_of_it(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        laptop, _ = await enrolled(f.store, "laptop")
+        serial = (await rows(f.store, "SELECT serial FROM devices"))[0][0]
+        await news_since(f.store)
+        for said in ({"platform": "linux"}, {"owner": "ada@example.com"}, {"status": "stolen"}, {"status": "in_use"}):
+            await register(f.store, asset(serial, **{"platform": "linux", **said}))
+            assert ("device", "", laptop.device_no, TODAY) in await news_since(f.store)
 
 
 async def test_an_erased_device_leaves_the_register(tmp_path: Path, database: str) -> None:
