@@ -139,8 +139,9 @@ async def _due(
 def _statement(windows: int, queries: int) -> str:
     """The statement that finds what is due, for so many windows (one a minute of the spread) and queries.
 
-    What is asked of coverage is asked by key, pair by pair: a database that joined would read all of it. SQLite takes
-    CROSS JOINs in the order they are written: one pass over the devices, which the first conditions end for nearly all.
+    What is asked of coverage is asked by key, pair by pair, and of due devices only: left to itself, Postgres asks it
+    of all. SQLite takes CROSS JOINs as they are written: a pass over the devices, which the first conditions end for
+    nearly all.
     """
     window = ", ".join(["(CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT))"] * windows)
     query = ", ".join(["(CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT))"] * queries)
@@ -150,16 +151,20 @@ def _statement(windows: int, queries: int) -> str:
     later = "(d.awake_since > {0} OR s.since > {0} OR CAST(? AS TEXT) > {0})"
     return f"""
 WITH windows (minute, low, high) AS (VALUES {window}),
-wanted (config_hash, table_name, version, conditional) AS (VALUES {query})
+wanted (config_hash, table_name, version, conditional) AS (VALUES {query}),
+due AS MATERIALIZED (
+    SELECT d.device_no, s.config_hash
+      FROM muster_devices d
+     CROSS JOIN muster_served s
+     CROSS JOIN windows x
+     WHERE d.retired_at IS NULL AND d.erased_at IS NULL AND d.last_seen_at >= ? AND d.in_scope_from <= ?
+       AND d.awake_since <= ? AND s.device_no = d.device_no AND {later.format("CAST(? AS TEXT)")}
+       AND x.minute = d.device_no % {SPREAD_MINUTES} AND {began.format("<= x.high")} AND {later.format("x.low")}
+)
 SELECT d.device_no, w.table_name, w.version
-  FROM muster_devices d
- CROSS JOIN muster_served s
- CROSS JOIN windows x
+  FROM due d
  CROSS JOIN wanted w
- WHERE d.retired_at IS NULL AND d.erased_at IS NULL AND d.last_seen_at >= ? AND d.in_scope_from <= ?
-   AND d.awake_since <= ? AND s.device_no = d.device_no AND {later.format("CAST(? AS TEXT)")}
-   AND x.minute = d.device_no % {SPREAD_MINUTES} AND {began.format("<= x.high")} AND {later.format("x.low")}
-   AND w.config_hash = s.config_hash
+ WHERE w.config_hash = d.config_hash
    AND COALESCE((SELECT MAX(c.last_at) FROM muster_coverage c WHERE c.{word}), '') < ?
    AND COALESCE((SELECT c.status || ' ' || c.version FROM muster_coverage c WHERE c.device_no = d.device_no
                     AND c.table_name = w.table_name ORDER BY c.first_at DESC LIMIT 1), '')
