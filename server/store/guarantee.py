@@ -128,7 +128,10 @@ async def _due(
             for minute in range(SPREAD_MINUTES)
         ]
         values = [value for row in (*windows, *queries) for value in row]
-        instants = (iso(now - AWAKE_SECONDS), iso(now), today.starts_at, today.starts_at, today.starts_at, today.day)
+        day = today.starts_at
+        earliest, latest = windows[-1][1], windows[0][2]
+        coarse = (iso(now - AWAKE_SECONDS), iso(now), latest, earliest, earliest, day, earliest)
+        instants = (*coarse, day, day, day, today.day)
         found += await tx.rows(_statement(len(windows), len(queries)), (*values, *instants))
     return found
 
@@ -136,29 +139,34 @@ async def _due(
 def _statement(windows: int, queries: int) -> str:
     """The statement that finds what is due, for so many windows (one a minute of the spread) and queries.
 
-    What is asked of coverage is asked by key, pair by pair: a database that joined would read all of it.
+    What is asked of coverage is asked by key, pair by pair, and of due devices only: left to itself, Postgres asks it
+    of all. SQLite takes CROSS JOINs as they are written: a pass over the devices, which the first conditions end for
+    nearly all.
     """
     window = ", ".join(["(CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT))"] * windows)
     query = ", ".join(["(CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT))"] * queries)
-    key = "device_no = t.device_no AND {0}.table_name = w.table_name AND {0}.version = w.version"
+    key = "device_no = d.device_no AND {0}.table_name = w.table_name AND {0}.version = w.version"
     word, question = key.format("c"), key.format("m")
+    began = "d.awake_since {0} AND s.since {0} AND CAST(? AS TEXT) {0}"
+    later = "(d.awake_since > {0} OR s.since > {0} OR CAST(? AS TEXT) > {0})"
     return f"""
 WITH windows (minute, low, high) AS (VALUES {window}),
 wanted (config_hash, table_name, version, conditional) AS (VALUES {query}),
-due AS (
+due AS MATERIALIZED (
     SELECT d.device_no, s.config_hash
       FROM muster_devices d
-      JOIN muster_served s ON s.device_no = d.device_no
-      JOIN windows x ON x.minute = d.device_no % {SPREAD_MINUTES}
+     CROSS JOIN muster_served s
+     CROSS JOIN windows x
      WHERE d.retired_at IS NULL AND d.erased_at IS NULL AND d.last_seen_at >= ? AND d.in_scope_from <= ?
-       AND d.awake_since <= x.high AND s.since <= x.high AND CAST(? AS TEXT) <= x.high
-       AND (d.awake_since > x.low OR s.since > x.low OR CAST(? AS TEXT) > x.low)
+       AND d.awake_since <= ? AND s.device_no = d.device_no AND {later.format("CAST(? AS TEXT)")}
+       AND x.minute = d.device_no % {SPREAD_MINUTES} AND {began.format("<= x.high")} AND {later.format("x.low")}
 )
-SELECT t.device_no, w.table_name, w.version
-  FROM due t
-  JOIN wanted w ON w.config_hash = t.config_hash
- WHERE COALESCE((SELECT MAX(c.last_at) FROM muster_coverage c WHERE c.{word}), '') < ?
-   AND COALESCE((SELECT c.status || ' ' || c.version FROM muster_coverage c WHERE c.device_no = t.device_no
+SELECT d.device_no, w.table_name, w.version
+  FROM due d
+ CROSS JOIN wanted w
+ WHERE w.config_hash = d.config_hash
+   AND COALESCE((SELECT MAX(c.last_at) FROM muster_coverage c WHERE c.{word}), '') < ?
+   AND COALESCE((SELECT c.status || ' ' || c.version FROM muster_coverage c WHERE c.device_no = d.device_no
                     AND c.table_name = w.table_name ORDER BY c.first_at DESC LIMIT 1), '')
        <> 'denylisted ' || w.version
    AND (w.conditional = 0 OR (SELECT COUNT(*) FROM muster_coverage c WHERE c.{word}) > 0)
