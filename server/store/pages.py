@@ -60,16 +60,18 @@ async def failures_of(
         f" ORDER BY {SORTS[sort]} LIMIT ? OFFSET ?",
         (*values, limit + 1, offset),
     )
-    page: list[Row] = []
-    for key in keys[:limit]:
-        page += await _dicts(
-            tx,
-            "SELECT f.*, d.platform, d.owner, d.tags FROM posture_failures f"
-            " JOIN devices d ON d.device_id = f.device_id"
-            " WHERE f.device_id = ? AND f.control = ? AND f.first_failed_day = ?",
-            key,
-        )
-    return page, len(keys) > limit
+    shown = keys[:limit]
+    if not shown:
+        return [], False
+    devices = sorted({device_id for device_id, _, _ in shown})
+    found = await _dicts(
+        tx,
+        "SELECT f.*, d.platform, d.owner, d.tags FROM posture_failures f JOIN devices d ON d.device_id = f.device_id"
+        f" WHERE f.device_id IN ({', '.join('?' * len(devices))})",
+        tuple(devices),
+    )
+    by_key = {(row["device_id"], row["control"], row["first_failed_day"]): row for row in found}
+    return [by_key[key] for key in shown], len(keys) > limit
 
 
 async def _dicts(tx: Transaction, sql: str, parameters: tuple[object, ...]) -> list[Row]:

@@ -9,9 +9,16 @@ from datetime import date, timedelta
 from statistics import median
 
 from server.catalog.schema import PLATFORMS
+from server.console.mending import Kept
+from server.console.overview import read_overview
 from server.normalize.calendar import day_of
 from server.normalize.times import iso
-from server.store.driver import Transaction
+from server.report.asked import BY, asked
+from server.report.posture import posture
+from server.report.standing import standing
+from server.store.driver import Transaction, Work
+from server.store.numbers import Among
+from server.store.pages import failures_of, verdicts_of
 from server.store.store import Store
 from tests.bench.measure import Aim, Line
 from tests.bench.places import devices_of, enrolled, fresh
@@ -23,11 +30,15 @@ CHANGED_ONE_IN = 50
 TIMES = 3
 POSTURE = "SELECT * FROM posture WHERE day = ?"
 TOTALS = "SELECT * FROM posture_totals WHERE day = ?"
+RATES = "SELECT * FROM posture_rates WHERE day = ?"
+CONTROLS = 25
+"""As many as judging is measured with."""
 
 
 def posture_of_a_day(kind: str, scale: Scale) -> Iterator[Line]:
-    """Every row of ``posture`` for one day of a year in which one device in ``CHANGED_ONE_IN`` changed every day."""
-    count, controls = scale.of(10_000), len(shipped_catalog().judged())
+    """The rows of ``posture`` for one day, and the numbers of it, of a year in which one device in
+    ``CHANGED_ONE_IN`` changed every day."""
+    count, controls = scale.of(10_000), min(CONTROLS, len(shipped_catalog().judged()))
     first = date(2025, 1, 1)
     days = {"first": first, "middle": first + timedelta(days=DAYS // 2), "last": first + timedelta(days=DAYS - 1)}
     with fresh(kind) as place:
@@ -35,14 +46,22 @@ def posture_of_a_day(kind: str, scale: Scale) -> Iterator[Line]:
         runs = place.with_store(lambda store: _history(store, first, controls))
         asyncio.run(place.settle())
         took = place.with_store(lambda store: _all_asked(store, days))
-    yield Line(
-        name=f"posture of a day, {count:,} devices x {controls} controls, a year of history",
-        database=kind,
-        value=max(seconds for name, seconds in took.items() if name.endswith("posture")),
-        unit="s",
-        aim=Aim(at_most=1, unit="s"),
-        facts={"rows": count * controls, "runs": runs, **{name: round(seconds, 3) for name, seconds in took.items()}},
-    )
+        numbers = place.with_store(lambda store: _numbers(store, days["last"]))
+    of = f"{count:,} devices x {controls} controls, a year of history"
+    facts = {"rows": count * controls, "runs": runs}
+    for name, value, aim, told in (
+        ("posture of a day", max(seconds for name, seconds in took.items() if name.endswith("posture")), 1.0, took),
+        ("numbers of a day by control", numbers["by control"], 1.0, numbers),
+        ("the console's first page, read", numbers["first page"], 0.3, {}),
+    ):
+        yield Line(
+            name=f"{name}, {of}",
+            database=kind,
+            value=value,
+            unit="s",
+            aim=Aim(at_most=aim, unit="s"),
+            facts={**facts, **{name: round(seconds, 3) for name, seconds in told.items()}},
+        )
 
 
 async def _all_asked(store: Store, days: Mapping[str, date]) -> dict[str, float]:
@@ -50,17 +69,42 @@ async def _all_asked(store: Store, days: Mapping[str, date]) -> dict[str, float]
     return {
         f"{name} {what}": await _asked(store, sql, day)
         for name, day in days.items()
-        for what, sql in (("posture", POSTURE), ("totals", TOTALS))
+        for what, sql in (("posture", POSTURE), ("totals", TOTALS), ("rates", RATES))
     }
 
 
-async def _asked(store: Store, sql: str, day: date) -> float:
+async def _numbers(store: Store, last: date) -> dict[str, float]:
+    """The seconds of what the API, the command and the console ask for on the last day."""
+    seen_after, kept, catalog = iso(store.clock()), Kept(), store.catalog
+    day, quarter = last.isoformat(), (last - timedelta(days=89)).isoformat()
+
+    def numbers(by: str, **period: str) -> Work[object]:
+        what = asked({"by": by, **period}, catalog, last)
+        return lambda tx: posture(tx, catalog, what)
+
+    works: dict[str, Work[object]] = {
+        **{f"by {by}": numbers(by, day=day) for by in BY},
+        "90 days by control": numbers("control", **{"from": quarter, "to": day}),
+        "a page of verdicts": lambda tx: verdicts_of(tx, day, Among(), None, 100, 0),
+        "a page of open failures": lambda tx: failures_of(tx, Among(), True, "age", 100, 0),
+        "metrics": lambda tx: standing(tx, seen_after),
+        "first page, first time": lambda tx: read_overview(tx, day, seen_after, Among(), Kept(), catalog),
+        "first page": lambda tx: read_overview(tx, day, seen_after, Among(), kept, catalog),
+    }
+    return {name: await _timed(store, work) for name, work in works.items()}
+
+
+async def _timed(store: Store, work: Work[object]) -> float:
     took = []
     for _ in range(TIMES):
         began = time.perf_counter()
-        await store.read(lambda tx: tx.rows(sql, (day.isoformat(),)))
+        await store.read(work)
         took.append(time.perf_counter() - began)
     return median(took)
+
+
+async def _asked(store: Store, sql: str, day: date) -> float:
+    return await _timed(store, lambda tx: tx.rows(sql, (day.isoformat(),)))
 
 
 async def _history(store: Store, first: date, controls: int) -> int:

@@ -81,7 +81,9 @@ BENCHES = (
         reading="""
             `SELECT * FROM posture WHERE day = …`, all rows fetched, with a year of verdicts written beforehand
             in which each device changed every fifty days. The value is the slowest of the year's first, middle
-            and last day; the facts have `posture_totals` too.
+            and last day; the facts have `posture_totals` and `posture_rates` too. Then what the API, `muster posture`,
+            `/metrics` and the console ask for on the last day, on which a third of the verdicts of a device that
+            changed have been failing since; the first page's failures are counted once in 15 seconds.
         """,
     ),
     Bench(

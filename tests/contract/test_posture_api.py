@@ -70,6 +70,7 @@ async def a_history(tmp_path: Path) -> str:
         async def finish(tx: Transaction) -> str:
             await tx.many("UPDATE muster_devices SET tags = ? WHERE device_no = ?", list(zip(TAGS, fleet, strict=True)))
             await tx.run("UPDATE muster_devices SET last_seen_at = ? WHERE device_no = ?", (LONG_AGO, fleet[0]))
+            await tx.run("DELETE FROM muster_news")
             await note(tx, [News("query", "users", fleet[0], day(9))])
             return await add_token(tx, "reader", "reader", NOW)
 

@@ -79,3 +79,5 @@ SELECT s.day, s.control, s.provisional, s.in_scope, s.pass, s.fail, s.stale, s.n
             ON v.control_no = e.control_no AND v.first_day <= e.day AND COALESCE(v.last_day, '9999-12-31') >= e.day
           JOIN muster_controls c ON c.control_no = e.control_no
          GROUP BY e.day, e.control_no, c.control, y.state) s;
+-- Which controls were judged on a day, or since one.
+CREATE INDEX muster_evaluation_day ON muster_evaluation (day, control_no);
