@@ -10,7 +10,7 @@ from sqlglot import exp
 from server.catalog.controls import PlatformRule
 from server.catalog.lists import ReferenceList
 from server.catalog.problems import did_you_mean
-from server.normalize.calendar import Day
+from server.catalog.sql_text import SqlText
 from server.evaluate.language import BOOLEAN, NULL, RuleError, compile_part, shown
 from server.evaluate.rules import misfit
 from server.evaluate.selects import compile_value, in_rows, without_selects
@@ -25,10 +25,13 @@ from server.evaluate.sources import (
     true_rows,
     writing,
 )
+from server.normalize.calendar import Day
 from server.evaluate.verdicts import BREAKS, HOLDS, NO_ROWS, OUTSIDE, UNDECIDED
 
 MOST_SHOWN = 40
 """Columns that evidence may have."""
+_DEEPEST = 64
+"""Of a condition, as ``SqlText.parser_depth``; what stands around it in the statements that judge takes the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def compile_condition(text: str, queries: Mapping[str, Shape], lists: Mapping[st
         raise RuleError(f"{text!r} selects a value, not a condition: compare it with something")
     if not s.read:
         raise RuleError(f"{text!r} reads no query, so it never decides anything")
+    _shallow(part.sql)
     return Asked(part.sql, _frozen(s.read), s.named)
 
 
@@ -123,7 +127,9 @@ def compile_evidence(
             raise RuleError(f"the rule does not judge {name}, so its rows are no evidence; {hint}".rstrip("; "), name)
     selected = ", ".join(f'{sql} AS "{name}"' for name, sql in shown_columns)
     distinct = "DISTINCT " if tree.args.get("distinct") else ""
-    return Asked(f"SELECT {distinct}{selected}{rendered()}", _frozen(s.read), s.named, tuple(names))
+    sql = f"SELECT {distinct}{selected}{rendered()}"
+    _shallow(sql)
+    return Asked(sql, _frozen(s.read), s.named, tuple(names))
 
 
 def _shown(node: exp.Expr, s: Statement, scope: Scope) -> tuple[str, str]:
@@ -136,6 +142,11 @@ def _shown(node: exp.Expr, s: Statement, scope: Scope) -> tuple[str, str]:
     if not (isinstance(node, exp.Alias) or isinstance(value, exp.Column)) or not name.isidentifier():
         raise RuleError(f"{shown(node)}: give it a name, {shown(value)} AS name")
     return name, part.sql
+
+
+def _shallow(sql: str) -> None:
+    if SqlText(sql, 1).parser_depth() > _DEEPEST:
+        raise RuleError("too much is nested in each other here for SQLite: take a list, or compute a part in the query")
 
 
 def _decided(condition: str, yes: str, no: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
@@ -63,14 +63,19 @@ def compile_value(node: exp.Select, s: Statement, outer: Scope | None) -> Part:
     scope = Scope(outer)
     rendered = compile_from(node, s, scope, without_selects("ON"), in_rows(s, scope))
     scope.rows = False
-    counted: list[exp.Expr] = []
-    value = compile_part(node.expressions[0].unalias(), writing(s, scope, _beside_aggregates(s, scope, counted)))
-    if scope.sources and not counted:
+    made = _Aggregates(f"g{s.tables}")
+    value = compile_part(node.expressions[0].unalias(), writing(s, scope, _beside_aggregates(s, scope, made)))
+    if scope.sources and not made.names:
         raise RuleError(
             f"{shown(node)} would give a value for every row: make one of them by COUNT, SUM, MIN or MAX,"
             " or ask by EXISTS whether there is a row"
         )
-    return replace(value, sql=f"SELECT {value.sql}{rendered()}", varies=True, constant=None)
+    sql = f"SELECT {value.sql}"
+    if made.names:
+        # The aggregates are a row of their own: what stands beside them may be anything then, also a sub-select of it.
+        columns = ", ".join(f"{aggregate} AS {name}" for aggregate, name in made.names.items())
+        sql += f" FROM (SELECT {columns}{rendered()}) {made.alias}"
+    return replace(value, sql=sql, varies=True, constant=None)
 
 
 def _case(node: exp.Case, w: Writing) -> Part:
@@ -108,13 +113,25 @@ def _exists(node: exp.Exists, s: Statement, scope: Scope, w: Writing) -> Part:
     return Part(f"EXISTS (SELECT 1{rendered()})", BOOLEAN)
 
 
-def _beside_aggregates(s: Statement, scope: Scope, counted: list[exp.Expr]) -> Select:
+@dataclass(slots=True)
+class _Aggregates:
+    """The aggregates of a SELECT, by their SQL, each with the name of the column that it is."""
+
+    alias: str
+    names: dict[str, str] = field(default_factory=dict)
+
+    def column(self, part: Part) -> Part:
+        """An aggregate as what stands beside it reads it."""
+        name = self.names.setdefault(part.sql, f"v{len(self.names) + 1}")
+        return replace(part, sql=f"{self.alias}.{name}")
+
+
+def _beside_aggregates(s: Statement, scope: Scope, made: _Aggregates) -> Select:
     """What may be selected: aggregates, which are noted, and what stands beside them."""
 
     def select(node: exp.Expr, w: Writing) -> Part | None:
         if isinstance(node, exp.Anonymous) and str(node.this).lower() in AGGREGATES:
-            counted.append(node)
-            return _aggregate(node, s, scope, w)
+            return made.column(_aggregate(node, s, scope, w))
         return _sub_select(node, s, scope, w)
 
     return select
