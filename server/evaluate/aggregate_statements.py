@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from server.evaluate.aggregates import Aggregate, Asked
 from server.evaluate.language import text_literal
+from server.evaluate.population import Devices
 from server.evaluate.sources import Moment, Shape
-from server.evaluate.verdicts import BREAKS, FAIL, NO_ROWS
+from server.normalize.calendar import Day
 from server.store.tables import QueryTable
 
 ONE_DEVICE = Moment("(SELECT m.device_no FROM m)", "(SELECT m.until_at FROM m)")
@@ -33,41 +34,55 @@ def codes(aggregate: Aggregate, moments: str) -> str:
     return f"{_with(aggregate.lists)}SELECT m.device_no, {aggregate.code} AS code FROM ({moments}) m"
 
 
-def lapses(aggregate: Aggregate, judged: Sequence[tuple[QueryTable, str]], devices: str, first: str, past: str) -> str:
-    """The devices of which a rule was broken at an answer between two instants, though perhaps not at the end.
-
-    ``judged`` are the tables of the rule's queries with the versions of them it is for, ``devices`` is a SELECT of the
-    device_no of those to look at, whose parameters are the statement's. Looked at are the answers that said something
-    new, of devices of which a row of the queries began or ended meanwhile. The other queries' rows count as they were
-    at that instant, so the device must have answered each of them since ``first``.
-    """
-    span = text_literal(first), text_literal(past)
-    changed = " UNION ".join(
-        f"SELECT c.device_no FROM {table.rows_name} c WHERE c.muster_superseded_seq IS NULL AND"
-        " ((c.valid_from >= {0} AND c.valid_from < {1}) OR (c.valid_to >= {0} AND c.valid_to < {1}))".format(*span)
-        for table, _ in judged
+def at_end(devices: Devices) -> str:
+    """The moments of the devices of a platform. Parameters: the instant, the platform, the devices'."""
+    return (
+        "SELECT d.device_no, CAST(? AS TEXT) AS until_at FROM muster_devices d"
+        f" WHERE d.platform = ? AND {devices.of('d')}"
     )
+
+
+def changed(tables: Iterable[QueryTable], devices: Devices, day: Day) -> str:
+    """The devices of a platform of which a row became true or ended within a day. Parameters: platform, devices'."""
+    first, past = text_literal(day.starts_at), text_literal(day.ends_at)
+    own = "c.device_no = d.device_no AND c.muster_superseded_seq IS NULL"
+    either = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table.rows_name} c WHERE {own} AND c.valid_to IS NULL AND c.valid_from >= {first}"
+        f" AND c.valid_from < {past}) OR EXISTS (SELECT 1 FROM {table.rows_name} c WHERE {own}"
+        f" AND c.valid_to IS NOT NULL AND c.valid_to >= {first} AND c.valid_from < {past}"
+        f" AND (c.valid_to < {past} OR c.valid_from >= {first}))"
+        for table in tables
+    )
+    return f"SELECT d.device_no FROM muster_devices d WHERE d.platform = ? AND {devices.of('d')} AND ({either})"
+
+
+def within(aggregate: Aggregate, judged: Sequence[tuple[QueryTable, str]], devices: Devices, day: Day) -> str:
+    """What a rule said of devices at the answers within a day that said something new, as ``codes`` does.
+
+    ``judged`` are the tables of the rule's queries with the versions of them it is for. Rows of the other queries count
+    as they were at that instant, so the device must have answered each of them that day by then. Parameters: the
+    devices'.
+    """
+    span = f"i.at >= {text_literal(day.starts_at)} AND i.at < {text_literal(day.ends_at)}"
     same = " AND ".join(f"i.{name} = LAG(i.{name}) OVER w" for name in ("status", "version", "fingerprint"))
     names = ", ".join(text_literal(table.name) for table, _ in judged)
     said = (
-        f"SELECT i.device_no, i.at, CASE WHEN {same} THEN 0 ELSE 1 END AS news FROM muster_instants i"
-        f" WHERE i.device_no IN (SELECT x.device_no FROM changed x) AND i.device_no IN ({devices})"
-        f" AND i.table_name IN ({names}) AND i.at >= {span[0]} AND i.at < {span[1]}"
-        " WINDOW w AS (PARTITION BY i.device_no, i.table_name ORDER BY i.at)"
+        f"said AS (SELECT i.device_no, i.at, CASE WHEN {same} THEN 0 ELSE 1 END AS news FROM muster_instants i"
+        f" WHERE {devices.of('i')} AND i.table_name IN ({names}) AND {span}"
+        " WINDOW w AS (PARTITION BY i.device_no, i.table_name ORDER BY i.at))"
     )
-    moments = f"SELECT DISTINCT s.device_no, s.at, s.at || '{_JUST_AFTER}' AS until_at FROM said s WHERE s.news = 1"
+    moments = (
+        f"moments AS (SELECT DISTINCT s.device_no, s.at, s.at || '{_JUST_AFTER}' AS until_at FROM said s"
+        " WHERE s.news = 1)"
+    )
     answered = " AND ".join(
         "(SELECT i.status || ' ' || i.version FROM muster_instants i WHERE i.device_no = m.device_no"
-        f" AND i.table_name = {text_literal(table.name)} AND i.at >= {span[0]} AND i.at <= m.at"
+        f" AND i.table_name = {text_literal(table.name)} AND {span} AND i.at <= m.at"
         f" ORDER BY i.at DESC LIMIT 1) = {text_literal(f'ok {version}')}"
         for table, version in judged
     )
-    broken = [BREAKS, NO_ROWS] if aggregate.empty == FAIL else [BREAKS]
-    return (
-        f"{_with([*aggregate.lists, f'changed AS ({changed})', f'said AS ({said})', f'moments AS ({moments})'])}"
-        f"SELECT DISTINCT f.device_no FROM (SELECT m.device_no, {aggregate.code} AS code FROM moments m"
-        f" WHERE {answered}) f WHERE f.code IN ({', '.join(map(str, broken))})"
-    )
+    head = _with([*aggregate.lists, said, moments])
+    return f"{head}SELECT m.device_no, {aggregate.code} AS code, m.at FROM moments m WHERE {answered}"
 
 
 def evidence_of(evidence: Asked, limit: int | None = None) -> str:

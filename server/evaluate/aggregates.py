@@ -25,8 +25,8 @@ from server.evaluate.sources import (
     true_rows,
     writing,
 )
-from server.normalize.calendar import Day
 from server.evaluate.verdicts import BREAKS, HOLDS, NO_ROWS, OUTSIDE, UNDECIDED
+from server.normalize.calendar import Day
 
 MOST_SHOWN = 40
 """Columns that evidence may have."""

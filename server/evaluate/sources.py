@@ -15,7 +15,6 @@ from server.catalog.lists import ReferenceList
 from server.catalog.problems import did_you_mean
 from server.catalog.rule_sql import MOST_JOINS, RuleDialect
 from server.catalog.sql_text import SqlText
-from server.normalize.calendar import Day
 from server.evaluate.functions import call
 from server.evaluate.language import (
     BOOLEAN,
@@ -25,6 +24,7 @@ from server.evaluate.language import (
     expect,
     shown,
 )
+from server.normalize.calendar import Day
 
 MOST_TABLES = 12
 """Tables in the SELECTs of a condition; each is looked up for every device, some for every row of another."""

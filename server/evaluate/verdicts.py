@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -135,7 +134,8 @@ SILENCES: tuple[tuple[str, str] | None, ...] = (
     (STALE, "incomplete"),
     (STALE, "other_version"),
 )
-"""What ``judge_silence`` can say, in the order in which databases number it."""
+"""What ``judge_silence`` can say, in the order in which databases number it; of queries that are judged together the
+first counts: what is least known of a device comes before what is known to be wrong."""
 
 
 def judge_code(code: int, empty: str) -> tuple[str, str | None]:

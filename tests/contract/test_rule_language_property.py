@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from server.evaluate.language import RuleError
 from server.evaluate.rules import Predicate, compile_predicate
-from server.normalize.calendar import Day
 from server.store.driver import Transaction
 from server.store.store import Store
 from tests.support.rule_reading import COLUMNS, DAY, LISTS, ROWS, Expression, Row, column, parts
