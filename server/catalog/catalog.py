@@ -81,7 +81,7 @@ class Catalog:
     def judged_queries(self, platform: str) -> set[str]:
         """The queries whose answers decide a verdict on a platform."""
         rules = (loaded.control.rule(platform) for loaded in self.judged())
-        return {rule.query for rule in rules if rule and rule.confidence != "draft"}
+        return {name for rule in rules if rule and rule.confidence != "draft" for name in rule.queries}
 
     def pack_queries(self, pack: Pack, platform: str) -> dict[str, int]:
         """The queries of one pack on one platform, those of its controls included, with their intervals."""
@@ -95,7 +95,7 @@ class Catalog:
         for control_id in pack.controls:
             rule = self.controls[control_id].control.rule(platform)
             if rule and rule.confidence != "draft":
-                asked.setdefault(rule.query, pack.interval)
+                asked |= {name: pack.interval for name in rule.queries if name not in asked}
         return asked
 
     def judged(self) -> list[LoadedControl]:

@@ -113,7 +113,7 @@ def _cost(query: Query) -> str:
     return f"{query.cost_seconds * 1000:g} ms"
 
 
-_RULE = ("query", "undecided", "applies_when", "empty", "confidence", "note")
+_RULE = ("query", "evidence", "undecided", "applies_when", "empty", "confidence", "note")
 
 
 def _control(old: LoadedControl, new: LoadedControl) -> Iterator[str]:
@@ -125,7 +125,7 @@ def _control(old: LoadedControl, new: LoadedControl) -> Iterator[str]:
     for platform in PLATFORMS:
         was, now = one.rule(platform), other.rule(platform)
         if was is None and now is not None:
-            yield f"{platform} is new: {now.quantifier} {now.predicate} ({now.query}, {now.confidence})"
+            yield f"{platform} is new: {now.quantifier} {now.predicate} ({', '.join(now.queries)}, {now.confidence})"
         elif was is not None and now is None:
             yield f"{platform} is gone: not applicable there"
         elif was is not None and now is not None:
@@ -144,7 +144,8 @@ def _new_control(new: LoadedControl) -> Iterator[str]:
     for platform in PLATFORMS:
         rule = new.control.rule(platform)
         if rule:
-            yield f"{platform}: {rule.quantifier} {_flat(rule.predicate)} ({rule.query}, {rule.confidence})"
+            read = ", ".join(rule.queries)
+            yield f"{platform}: {rule.quantifier} {_flat(rule.predicate)} ({read}, {rule.confidence})"
 
 
 def _pack(old: Pack, new: Pack) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from server.catalog.rule_sql import queries_named
 from server.catalog.yaml_files import Strict
 
 Platform = Literal["darwin", "linux", "windows"]
@@ -17,16 +18,21 @@ CASE_DAY = date(2026, 9, 21)
 
 
 class PlatformRule(Strict):
-    """How one platform's answer is judged: exactly one of ``every``, ``none``, ``any``."""
+    """How one platform's answers are judged: exactly one of ``every``, ``none``, ``any`` and ``sql``."""
 
-    query: Text
+    query: Text = ""
+    """Whose rows are judged; not with ``sql``, which names its queries itself."""
     every: Text | None = None
     none: Text | None = None
     any: Text | None = None
+    sql: Text | None = None
+    """A SELECT of a condition on all the rows of one device, of one query or several."""
+    evidence: Text | None = None
+    """With ``sql``, a SELECT of the rows to show."""
     undecided: Text | None = None
     """Rows that cannot be judged."""
     applies_when: Text | None = None
-    """Where no row of an answer satisfies it, the control does not apply to the device."""
+    """Where no row of an answer satisfies it, the control does not apply to the device. With ``sql``, a SELECT."""
     empty: Literal["pass", "fail", "error", "not_applicable"]
     """What an answer without rows means."""
     confidence: Literal["observed", "documented", "draft"]
@@ -35,21 +41,40 @@ class PlatformRule(Strict):
 
     @model_validator(mode="after")
     def _one_rule(self) -> PlatformRule:
-        if sum(rule is not None for rule in (self.every, self.none, self.any)) != 1:
-            raise ValueError("give exactly one of every, none, any")
+        if sum(rule is not None for rule in (self.every, self.none, self.any, self.sql)) != 1:
+            raise ValueError("give exactly one of every, none, any, sql")
+        if self.sql is None:
+            if not self.query:
+                raise ValueError("key 'query' is missing: say whose rows are judged")
+            if self.evidence is not None:
+                raise ValueError("evidence goes with sql: the rows that decide every, none and any are known")
+            return self
+        if self.query:
+            raise ValueError("sql goes without query: its SELECT names the queries after FROM and JOIN")
+        if self.evidence is None:
+            raise ValueError("sql needs evidence: a SELECT of the rows to show")
+        if self.undecided is not None:
+            raise ValueError("sql goes without undecided: where its condition is null, the rows do not decide")
         return self
 
     @property
-    def quantifier(self) -> Literal["every", "none", "any"]:
-        """Which of the three the rule is."""
+    def quantifier(self) -> Literal["every", "none", "any", "sql"]:
+        """Which of the four the rule is."""
+        if self.sql is not None:
+            return "sql"
         if self.every is not None:
             return "every"
         return "none" if self.none is not None else "any"
 
     @property
     def predicate(self) -> str:
-        """The rule's condition on a row."""
-        return self.every or self.none or self.any or ""
+        """The rule's condition on a row; of ``sql``, its SELECT."""
+        return self.every or self.none or self.any or self.sql or ""
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """The queries whose answers decide."""
+        return (self.query,) if self.sql is None else queries_named(self.sql, self.applies_when or "")
 
 
 class Control(Strict):
@@ -87,8 +112,10 @@ class Case(Strict):
 
     name: Text
     platform: Platform
-    rows: list[dict[str, str]]
+    rows: list[dict[str, str]] = Field(default_factory=list)
     """Every column of the query, every value a text, "" for null."""
+    rows_of: dict[str, list[dict[str, str]]] = Field(default_factory=dict)
+    """Of a rule of the kind ``sql``, the rows of each of its queries."""
     day: Day = CASE_DAY
     """The day that is judged; the rows are sent at its noon, UTC."""
     lists: dict[str, list[Annotated[list[str], Field(min_length=1)]]] = Field(default_factory=dict)
@@ -97,6 +124,25 @@ class Case(Strict):
     reason: Text | None = None
     evidence: list[Position] | None = None
     """The rows that decide, counted from 0."""
+    evidence_rows: list[dict[str, str | int | float | None]] | None = None
+    """Of a rule of the kind ``sql``, the rows that its evidence gives, in any order."""
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Case:
+        if len({"rows", "rows_of"} & self.model_fields_set) != 1:
+            raise ValueError("give rows or, for a rule of the kind sql, rows_of")
+        if (self.evidence is not None and self.rows_of) or (self.evidence_rows is not None and not self.rows_of):
+            raise ValueError("evidence goes with rows, evidence_rows with rows_of")
+        return self
+
+    def answers(self, rule: PlatformRule) -> dict[str, list[dict[str, str]]]:
+        """The rows of each query that a rule judges."""
+        return {rule.query: self.rows} if rule.sql is None else self.rows_of
+
+    @property
+    def empty(self) -> bool:
+        """Whether the device answers without a row."""
+        return not self.rows and not any(self.rows_of.values())
 
 
 class Cases(Strict):

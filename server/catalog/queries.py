@@ -76,6 +76,11 @@ class Query:
     cost_seconds: float = DEFAULT_COST_SECONDS
     """How long one run is expected to take; not part of the version."""
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kinds of its columns, by their names in lower case."""
+        return {column.name.lower(): column.kind for column in self.columns}
+
 
 def load_query(path: Path, shown: str, schema: OsquerySchema, problems: list[Problem]) -> Query | None:
     """Read a query file; what is wrong is appended to ``problems``."""

@@ -34,7 +34,11 @@ def without_dangling(catalog: Catalog) -> Catalog:
     controls = {}
     for control_id, loaded in catalog.controls.items():
         rules = loaded.control.platforms.items()
-        kept = {platform: rule for platform, rule in rules if (rule.query, platform) in catalog.queries}
+        kept = {
+            platform: rule
+            for platform, rule in rules
+            if rule.queries and all((name, platform) in catalog.queries for name in rule.queries)
+        }
         controls[control_id] = replace(loaded, control=loaded.control.model_copy(update={"platforms": kept}))
     packs = {}
     for pack_id, pack in catalog.packs.items():
@@ -86,15 +90,26 @@ def _kinds(catalog: Catalog) -> Iterator[Problem]:
                 yield query.text.problem(query.file, f"column {column.name!r} {told}", hint, column.name, -1)
 
 
-def _of_control(catalog: Catalog, loaded: LoadedControl, files: Set[str]) -> Iterator[Problem]:
+def _of_rules(catalog: Catalog, loaded: LoadedControl, files: Set[str]) -> Iterator[Problem]:
     path = catalog.root / loaded.file
     for platform, rule in loaded.control.platforms.items():
         there = [name for name, where in catalog.queries if where == platform]
-        elsewhere = [where for name, where in catalog.queries if name == rule.query]
-        if rule.query not in there and (elsewhere or rule.query not in files):
-            line, column = place_of(path, ("platforms", platform, "query"))
-            hint = f"it is written for {', '.join(elsewhere)}" if elsewhere else did_you_mean(rule.query, there)
-            yield Problem(loaded.file, line, f"there is no query {rule.query!r} for {platform}", hint, column=column)
+        place = ("platforms", platform, "query" if rule.sql is None else "sql")
+        if not rule.queries:
+            line, column = place_of(path, place)
+            hint = "write one SELECT, and the queries after its FROM and JOIN"
+            yield Problem(loaded.file, line, f"{platform}: no query is named", hint, column=column)
+        for name in rule.queries:
+            elsewhere = [where for other, where in catalog.queries if other == name]
+            if name not in there and (elsewhere or name not in files):
+                line, column = place_of(path, place, name if rule.sql is not None else "")
+                hint = f"it is written for {', '.join(elsewhere)}" if elsewhere else did_you_mean(name, there)
+                yield Problem(loaded.file, line, f"there is no query {name!r} for {platform}", hint, column=column)
+
+
+def _of_control(catalog: Catalog, loaded: LoadedControl, files: Set[str]) -> Iterator[Problem]:
+    path = catalog.root / loaded.file
+    yield from _of_rules(catalog, loaded, files)
     for platform in sorted(set(loaded.control.platforms) - set(loaded.control.remediation)):
         line, column = place_of(path, ("remediation",))
         hint = "say what the owner of the device does about it"

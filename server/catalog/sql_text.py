@@ -22,6 +22,12 @@ _TOKEN = re.compile(
 )
 
 
+_BEFORE_BRACKETS = frozenset(
+    "all and as between by case else exists from in is not on or select then union when where".split()
+)
+"""Words that a bracket may follow without being the arguments of a call."""
+
+
 @dataclass(frozen=True)
 class SqlText:
     """Some SQL, and the line of its file on which it begins."""
@@ -60,6 +66,25 @@ class SqlText:
             elif text in (")", "end"):
                 depth -= 1
         return deepest
+
+    def parser_depth(self) -> int:
+        """How many symbols SQLite's parser would hold at a time, at most; many versions have room for 100.
+
+        Told by rule of thumb, and too much rather than too little: what is open of an expression, a call, a SELECT.
+        """
+        frames, most, before = [2], 0, ""
+        for _, text in self._names():
+            if text == "(":
+                frames.append(5 if before.isidentifier() and before not in _BEFORE_BRACKETS else 3)
+            elif text == "case":
+                frames.append(6)
+            elif text in (")", "end") and len(frames) > 1:
+                frames.pop()
+            else:
+                frames[-1] += {"select": 5, "union": -2, "on": 5}.get(text, 0)
+            most = max(most, sum(frames))
+            before = text
+        return most
 
     def first_word(self) -> str:
         """The first word that is no comment."""

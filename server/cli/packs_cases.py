@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from server.app import on_postgres, scratch_database
 from server.catalog.catalog import Catalog
+from server.catalog.controls import Case
 from server.catalog.problems import did_you_mean
 from server.cli.options import PROBLEMS, fail, json_option, loaded, packs_option, print_json, run
 from server.evaluate.cases import CaseResult, run_cases
@@ -81,7 +82,7 @@ def _described(database: str, result: CaseResult) -> list[str]:
     lines = [
         f"{result.file}:{result.line}: {result.control}: {case.name} ({database})",
         f"    says  {_verdict(case.status, case.reason, expected)}",
-        f"    is    {_verdict(result.status, result.reason, result.evidence)}",
+        f"    is    {_verdict(result.status, result.reason, None if case.rows_of else result.evidence)}",
     ]
     if result.problem:
         lines.append(f"    {result.problem}")
@@ -89,6 +90,10 @@ def _described(database: str, result: CaseResult) -> list[str]:
         mark = " " if expected is None else _MARKS[position in expected, position in result.evidence]
         row = case.rows[position] if position < len(case.rows) else None
         lines.append(f"    {mark} {position}: {_row(row)}")
+    if case.rows_of:
+        lines += [f"    - {_row(row)}" for row in case.evidence_rows or () if row not in result.evidence_rows]
+        mark = " " if case.evidence_rows is None else "+"
+        lines += [f"    {mark} {_row(row)}" for row in result.evidence_rows if row not in (case.evidence_rows or ())]
     return [*lines, ""]
 
 
@@ -103,7 +108,7 @@ def _verdict(status: str, reason: str | None, evidence: Sequence[int] | None) ->
     return f"{said}, by {'no row' if not evidence else 'row ' + ', '.join(map(str, evidence))}"
 
 
-def _row(row: dict[str, str] | None) -> str:
+def _row(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "there is no such row"
     return "  ".join(f"{name}={value or repr(value)}" for name, value in row.items())
@@ -123,8 +128,10 @@ def _as_json(database: str, results: Sequence[CaseResult], seconds: float) -> di
                 "file": result.file,
                 "line": result.line,
                 "passed": result.passed,
-                "expected": _told(result.case.status, result.case.reason, result.case.evidence),
-                "got": _told(result.status, result.reason, result.evidence),
+                "expected": _told(result.case.status, result.case.reason, _expected(result.case)),
+                "got": _told(
+                    result.status, result.reason, result.evidence_rows if result.case.rows_of else result.evidence
+                ),
                 "problem": result.problem or None,
             }
             for result in results
@@ -132,5 +139,9 @@ def _as_json(database: str, results: Sequence[CaseResult], seconds: float) -> di
     }
 
 
-def _told(status: str, reason: str | None, evidence: Sequence[int] | None) -> dict[str, Any]:
+def _expected(case: Case) -> Sequence[Any] | None:
+    return case.evidence_rows if case.rows_of else case.evidence
+
+
+def _told(status: str, reason: str | None, evidence: Sequence[Any] | None) -> dict[str, Any]:
     return {"status": status, "reason": reason, "evidence": None if evidence is None else list(evidence)}

@@ -14,6 +14,8 @@ from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.controls import Case, PlatformRule
 from server.catalog.lists import BUILT_IN, ReferenceList
 from server.catalog.packs import Pack
+from server.evaluate.aggregate_statements import ONE_DEVICE, evidence_of, shapes_of
+from server.evaluate.aggregates import compile_evidence
 from server.evaluate.judge import evaluate
 from server.evaluate.language import RuleError
 from server.evaluate.rules import compile_rule
@@ -40,7 +42,10 @@ _ANSWERS, _JUDGES = time(12), time(13)
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What a case came to. ``evidence`` are positions of its rows; ``problem`` is why they could not be judged."""
+    """What a case came to. ``problem`` is why it could not be judged.
+
+    ``evidence`` are positions of its rows; of a rule of several queries ``evidence_rows`` are what its evidence gives.
+    """
 
     control: str
     case: Case
@@ -49,13 +54,20 @@ class CaseResult:
     status: str
     reason: str | None
     evidence: list[int] = field(default_factory=list)
+    evidence_rows: list[dict[str, Any]] = field(default_factory=list)
     problem: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether it came to what the case says."""
         right = (self.status, self.reason) == (self.case.status, self.case.reason) and not self.problem
+        if self.case.evidence_rows is not None:
+            right = right and _unordered(self.case.evidence_rows) == _unordered(self.evidence_rows)
         return right and self.case.evidence in (None, self.evidence)
+
+
+def _unordered(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    return sorted(repr(sorted(row.items())) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +155,18 @@ async def _run_world(
         control = one.loaded.control_id
         status, reason = verdicts.get((device.device_no, control), ("no verdict", None))
         rule = one.loaded.control.platforms[one.case.platform]
-        table = tables[rule.query]
         positions: list[int] = []
+        shown: list[dict[str, Any]] = []
         try:
-            rows = await _evidence(store, device, rule, table, status, day)
-            positions = _positions(rows, _sent(view, body, device, table))
+            if rule.sql is not None:
+                shown = await _shown(store, device, rule, tables, day)
+            else:
+                table = tables[rule.query]
+                rows = await _evidence(store, device, rule, table, status, day)
+                positions = _positions(rows, _sent(view, body, device, table))
         except RuleError as error:
             why = f"the rule is broken: {error}"
-        yield CaseResult(control, one.case, one.loaded.cases_file, one.line, status, reason, positions, why)
+        yield CaseResult(control, one.case, one.loaded.cases_file, one.line, status, reason, positions, shown, why)
 
 
 async def _devices(store: Store, world: str, planned: Sequence[_Planned]) -> list[Device]:
@@ -175,22 +191,24 @@ async def _devices(store: Store, world: str, planned: Sequence[_Planned]) -> lis
 
 
 def _body(view: Catalog, one: _Planned) -> LogBody:
-    """The case's rows as osquery sends them: as a snapshot of the control's query."""
-    rule = one.loaded.control.platforms[one.case.platform]
-    query = view.queries[rule.query, one.case.platform]
+    """The case's rows as osquery sends them: as snapshots of the control's queries."""
+    rule, platform = one.loaded.control.platforms[one.case.platform], one.case.platform
     at = int(datetime.combine(one.case.day, _ANSWERS, UTC).timestamp())
-    line = {
-        "snapshot": one.case.rows,
-        "action": "snapshot",
-        "name": scheduled_name(query.name, query.version),
-        "hostIdentifier": "case",
-        "calendarTime": "",
-        "unixTime": at,
-        "epoch": 0,
-        "counter": 0,
-        "numerics": False,
-    }
-    return parse_log(json.dumps({"node_key": "case", "log_type": "result", "data": [line]}).encode())
+    lines = [
+        {
+            "snapshot": rows,
+            "action": "snapshot",
+            "name": scheduled_name(name, view.queries[name, platform].version),
+            "hostIdentifier": "case",
+            "calendarTime": "",
+            "unixTime": at,
+            "epoch": 0,
+            "counter": 0,
+            "numerics": False,
+        }
+        for name, rows in one.case.answers(rule).items()
+    ]
+    return parse_log(json.dumps({"node_key": "case", "log_type": "result", "data": lines}).encode())
 
 
 async def _verdicts(store: Store, day: date) -> dict[tuple[int, str], tuple[str, str | None]]:
@@ -214,6 +232,17 @@ async def _evidence(
     compiled = compile_rule(rule, kinds, store.catalog.lists, bounds)
     parameters = (device.device_no, bounds.ends_at, bounds.ends_at)
     return await store.read(lambda tx: tx.rows(evidence(table, compiled, status), parameters))
+
+
+async def _shown(
+    store: Store, device: Device, rule: PlatformRule, tables: Mapping[str, QueryTable], day: date
+) -> list[dict[str, Any]]:
+    """The rows that the evidence of a rule of several queries gives. Raises ``RuleError``."""
+    bounds = day_of(day, "UTC")
+    shapes = shapes_of({name: tables[name] for name in rule.queries})
+    asked = compile_evidence(rule, shapes, store.catalog.lists, bounds, ONE_DEVICE)
+    rows = await store.read(lambda tx: tx.rows(evidence_of(asked), (device.device_no, bounds.ends_at)))
+    return [dict(zip(asked.columns, row, strict=True)) for row in rows]
 
 
 def _sent(view: Catalog, body: LogBody, device: Device, table: QueryTable) -> list[tuple[Any, ...]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
+from functools import partial
 
 from server.catalog.budget import check_budget
 from server.catalog.catalog import Catalog, LoadedControl, load_catalog
@@ -14,10 +15,12 @@ from server.catalog.controls import PlatformRule
 from server.catalog.problems import CatalogError, Problem
 from server.catalog.queries import Query
 from server.catalog.yaml_files import place_of
+from server.evaluate.aggregates import compile_condition, compile_evidence
 from server.evaluate.case_check import check_cases
 from server.evaluate.deciding import never_decides
 from server.evaluate.language import RuleError
-from server.evaluate.rules import ANY_DAY, columns_read, compile_predicate
+from server.evaluate.reading import columns_of, shapes_on
+from server.evaluate.rules import ANY_DAY, compile_predicate
 
 NEVER = "a rule that comes out the same for every row decides nothing: look at its AND, OR and NOT"
 
@@ -48,13 +51,12 @@ async def check_controls(catalog: Catalog) -> list[Problem]:
 
 
 def _check_rule(catalog: Catalog, loaded: LoadedControl, platform: str, rule: PlatformRule) -> list[Problem]:
-    query = catalog.queries[rule.query, platform]
-    kinds = {column.name.lower(): column.kind for column in query.columns}
-    hint = f"the query is {query.file}"
+    files = [catalog.queries[name, platform].file for name in rule.queries]
+    hint = f"the query is {files[0]}" if len(files) == 1 else f"the queries are {', '.join(files)}"
     problems = []
-    for key, text in _conditions(rule):
+    for key, check in _checks(catalog, platform, rule):
         try:
-            compile_predicate(text, kinds, catalog.lists, ANY_DAY)
+            check()
         except RuleError as error:
             place = _place(catalog, loaded, platform, key, error.word)
             problems.append(Problem(loaded.file, place[0], f"{platform}: {error}", hint, column=place[1]))
@@ -63,11 +65,25 @@ def _check_rule(catalog: Catalog, loaded: LoadedControl, platform: str, rule: Pl
     for key, why in never_decides(rule):
         line, column = _place(catalog, loaded, platform, key)
         problems.append(Problem(loaded.file, line, f"{platform}: {key}: {why}", NEVER, column=column))
-    read = columns_read(rule, kinds, catalog.lists)
-    for what, key, word in _without_a_past(query, rule, read):
-        line, column = _place(catalog, loaded, platform, key, word)
-        problems.append(Problem(loaded.file, line, f"{platform}: {what}", hint, column=column))
-    return problems + _check_minimised(catalog, loaded, platform, rule, read)
+    for name, read in columns_of(catalog, platform, rule).items():
+        query = catalog.queries[name, platform]
+        for what, key, word in _without_a_past(query, rule, read):
+            line, column = _place(catalog, loaded, platform, key, word)
+            problems.append(Problem(loaded.file, line, f"{platform}: {what}", hint, column=column))
+        problems += _check_minimised(catalog, loaded, platform, rule, query, read)
+    return problems
+
+
+def _checks(catalog: Catalog, platform: str, rule: PlatformRule) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What compiles each part of a rule, by the keys they stand under."""
+    lists, shapes = catalog.lists, shapes_on(catalog, platform)
+    for key, text in _conditions(rule):
+        if rule.sql is not None:
+            yield key, partial(compile_condition, text, shapes, lists, ANY_DAY)
+        else:
+            yield key, partial(compile_predicate, text, shapes[rule.query].columns, lists, ANY_DAY)
+    if rule.sql is not None:
+        yield "evidence", partial(compile_evidence, rule, shapes, lists, ANY_DAY)
 
 
 def _conditions(rule: PlatformRule) -> Iterator[tuple[str, str]]:
@@ -87,28 +103,29 @@ def _without_a_past(query: Query, rule: PlatformRule, read: Set[str]) -> Iterato
     """Why the rows of a query cannot tell what was true on a past day, with the key and the word that say so."""
     if query.mode != "state":
         what = f"mode of {query.name} is {query.mode}, which does not tell what was true on a past day"
-        yield what, "query", query.name
+        yield what, "query" if rule.sql is None else "sql", query.name
+    of = "" if rule.sql is None else f" of {query.name}"
     for column in query.columns:
         if column.volatile and column.name.lower() in read:
-            what = f"column {column.name!r} is volatile, so its past is not kept"
+            what = f"column {column.name!r}{of} is volatile, so its past is not kept"
             yield what, rule.quantifier, column.name
 
 
 def _check_minimised(
-    catalog: Catalog, loaded: LoadedControl, platform: str, rule: PlatformRule, read: Set[str]
+    catalog: Catalog, loaded: LoadedControl, platform: str, rule: PlatformRule, query: Query, read: Set[str]
 ) -> list[Problem]:
     """A value that is dropped or changed cannot be judged."""
     problems = []
     for column in sorted(read):
-        treatment = catalog.minimisation.treatment(rule.query, platform, column)
+        treatment = catalog.minimisation.treatment(query.name, platform, column)
         if treatment.never:
-            what = f"{platform}: the rule reads {rule.query}.{column}, which is never stored"
+            what = f"{platform}: the rule reads {query.name}.{column}, which is never stored"
             at, where = _place(catalog, loaded, platform, rule.quantifier, column)
             mend = "compute what decides on the device, in the query"
             problems.append(Problem(loaded.file, at, what, mend, column=where))
         for found in treatment.rules:
             file, _, line = found.source.rpartition(":")
-            judged = f"{rule.query}.{column} on {platform}"
+            judged = f"{query.name}.{column} on {platform}"
             what = f"{loaded.control_id} judges {judged}, which this rule would {found.action}"
             problems.append(Problem(file, int(line), what, "compute what decides on the device, in the query"))
     return problems

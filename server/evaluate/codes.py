@@ -40,6 +40,7 @@ OUTCOMES: tuple[tuple[str, str | None], ...] = (
     (ERROR, "denylisted"),
     (STALE, "incomplete"),
     (STALE, "other_version"),
+    (FAIL, "rule_not_met"),
 )
 """Every status, with its reason, that an answer or its absence can come to; frequent ones first."""
 _UNKNOWN, _LAPSED, _EXEMPT, _ODD = 31, 32, 64, 128

@@ -16,6 +16,7 @@ from sqlglot import exp
 
 from server.catalog.controls import PlatformRule
 from server.evaluate.language import parse, shown
+from server.evaluate.sources import parse_select
 
 MOST_ROWS = 5_000
 """Kinds of rows that are tried; a rule with more of them is taken to decide."""
@@ -45,7 +46,7 @@ def never_decides(rule: PlatformRule) -> Iterator[tuple[str, str]]:
     """What of a rule decides nothing, as the key of its condition and why. Its conditions are in the language."""
     texts = {rule.quantifier: rule.predicate, "undecided": rule.undecided, "applies_when": rule.applies_when}
     names: dict[int, str] = {}
-    trees = {key: parse(text) for key, text in texts.items() if text}
+    trees = {key: _tree(rule, text) for key, text in texts.items() if text}
     for tree in trees.values():
         names |= {id(atom): shown(atom) for atom in _atoms(tree)}
     outcomes: set[tuple[bool, ...]] = set()
@@ -60,6 +61,10 @@ def never_decides(rule: PlatformRule) -> Iterator[tuple[str, str]]:
         yield from _odd(rule, list(trees), outcomes)
 
 
+def _tree(rule: PlatformRule, text: str) -> exp.Expr:
+    return parse(text) if rule.sql is None else parse_select(text).expressions[0].unalias()
+
+
 def _odd(rule: PlatformRule, keys: Sequence[str], outcomes: Set[tuple[bool, ...]]) -> Iterator[tuple[str, str]]:
     """What is odd of a rule whose conditions, in the order of their keys, can only come out so together."""
     constant = {
@@ -68,7 +73,8 @@ def _odd(rule: PlatformRule, keys: Sequence[str], outcomes: Set[tuple[bool, ...]
         if {other[keys.index(key)] for other in outcomes} == {outcome}
     }
     for key, outcome in constant.items():
-        yield key, "is true of every row" if outcome else "is true of no row: it contradicts itself"
+        of = "every device" if rule.sql is not None else "every row"
+        yield key, f"is true of {of}" if outcome else f"is true of {of.replace('every', 'no')}: it contradicts itself"
     if constant or "undecided" not in keys:
         return
     # What is left of the condition once the rows that cannot be judged are set aside.
@@ -125,7 +131,9 @@ def _values(term: _Term) -> list[_Value]:
         near = [number + step for number in numbers for step in (-1, 0, 1)]
         between = [(low + high) / 2 for low, high in pairwise(numbers)]
         values += [-1e300, *near, *between, 1e300]
-    if function == "length":
+    if function == "count":
+        values = [value for value in values if value is not None]
+    if function in ("length", "count"):
         values = [value for value in values if not isinstance(value, int | float) or value >= 0]
     if function in ("lower", "upper"):
         plain = str.lower if function == "lower" else str.upper

@@ -56,7 +56,7 @@ class Docket(Protocol):
 
     @property
     def hearings(self) -> Sequence[Hearing]:
-        """What a device must have answered for its rows to be judged; the first that it has not decides."""
+        """What a device must have answered for its rows to be judged; the gravest silence decides."""
 
     async def find(self, tx: Transaction, devices: Devices) -> Found:
         """The keys at the end of the day."""

@@ -24,6 +24,9 @@ from server.evaluate.lookups import in_list, list_value
 from server.normalize.times import unix
 from server.normalize.values import BIGINT, DOUBLE, TEXT
 
+AGGREGATES = frozenset({"count", "sum", "min", "max"})
+"""What a SELECT makes of many rows; not of a row."""
+_UNLIKE = {"avg": "compare SUM(x) with a multiple of COUNT(x)", "total": "use SUM", "group_concat": "use EXISTS"}
 _LONGEST = 2**31 - 1
 _Call = Callable[[exp.Anonymous, Writing], Part]
 
@@ -32,8 +35,10 @@ def call(node: exp.Anonymous, w: Writing) -> Part:
     """Compile a call of a function; raises ``RuleError`` for one that the language does not have."""
     name = str(node.this).lower()
     found = FUNCTIONS.get(name)
+    if name in AGGREGATES:
+        raise RuleError(f"{shown(node)}: {name}() is of many rows: it stands in what a rule of the kind sql: selects")
     if found is None:
-        hint = did_you_mean(name, FUNCTIONS)
+        hint = _UNLIKE.get(name) or did_you_mean(name, FUNCTIONS)
         raise RuleError(f"{shown(node)}: {name}() is not in the rule language; {hint}".rstrip("; "), str(node.this))
     return found(node, w)
 

@@ -10,15 +10,13 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.dialects.sqlite import SQLite
-from sqlglot.parsers.sqlite import SQLiteParser
 
 from server.catalog.lists import ReferenceList
 from server.catalog.problems import did_you_mean
+from server.catalog.rule_sql import RuleDialect
 from server.catalog.sql_text import SqlText
 from server.evaluate import scalar
 from server.normalize.calendar import Day
@@ -56,16 +54,6 @@ class RuleError(ValueError):
         self.word = word
 
 
-class RuleDialect(SQLite):
-    """The grammar of SQLite's expressions, in which a function is a name with arguments and nothing more."""
-
-    class Parser(SQLiteParser):
-        """Without functions of its own: those of the language are looked up where they are compiled."""
-
-        FUNCTIONS: ClassVar[dict[str, Any]] = {}
-        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CAST": SQLiteParser.FUNCTION_PARSERS["CAST"]}
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of a condition: its SQL, in brackets where it needs them, and what it is."""
@@ -93,6 +81,10 @@ class Writing:
     joins: dict[str, str] = field(default_factory=dict)
     """What its values of lists are joined to the row by, in order: an alias for each, and the SQL of the join."""
     depth: int = 0
+    column: Callable[[exp.Column, Writing], Part] | None = None
+    """Compiles a column, where it is not one of the only row."""
+    select: Callable[[exp.Expr, Writing], Part | None] | None = None
+    """Compiles what only a SELECT has; None for what it has not either. Values of lists are sub-selects then."""
 
 
 def parse(text: str) -> exp.Expr:
@@ -176,7 +168,7 @@ def _part(node: exp.Expr, w: Writing) -> Part:
     if isinstance(node, exp.Paren):
         return compile_part(node.this, w)
     if isinstance(node, exp.Column):
-        return _column(node, w)
+        return (w.column or _column)(node, w)
     if isinstance(node, exp.Literal):
         return literal(str(node.this) if node.is_string else _number(str(node.this)))
     if isinstance(node, exp.Null):
@@ -188,7 +180,7 @@ def _part(node: exp.Expr, w: Writing) -> Part:
         return _computed(node, left, right, *_ARITHMETIC[type(node)])
     if isinstance(node, exp.Anonymous):
         return w.call(node, w)
-    return _condition(node, w)
+    return (w.select(node, w) if w.select else None) or _condition(node, w)
 
 
 def _condition(node: exp.Expr, w: Writing) -> Part:
@@ -201,14 +193,17 @@ def _condition(node: exp.Expr, w: Writing) -> Part:
             return _is_null(node, w)
         case exp.In():
             if not node.expressions:
-                raise RuleError(f"{shown(node)}: IN takes a list of values, not a SELECT")
+                raise RuleError(f"{shown(node)}: IN takes a list of values, not a SELECT; sql: has EXISTS for that")
             first, *rest = alike(node, [node.this, *node.expressions], w)
             return _decided(node, f"({first.sql} IN ({', '.join(part.sql for part in rest)}))", [first])
         case exp.Between():
             return _between(node, w)
     if isinstance(node, exp.Binary) and type(node) in _COMPARISONS:
         return _comparison(node, w)
-    raise RuleError(f"{shown(node)}: {type(node).__name__.lower()} is not in the rule language")
+    what = f"{type(node).__name__.lower()} is not in the rule language"
+    if isinstance(node, exp.Select | exp.Subquery | exp.Exists):
+        what = "a SELECT is not in the rule language of one row; what takes several rows is a rule of the kind sql:"
+    raise RuleError(f"{shown(node)}: {what}")
 
 
 def _connected(node: exp.Connector, w: Writing) -> Part:

@@ -77,6 +77,12 @@ def list_value(node: exp.Anonymous, w: Writing) -> Part:
     if len(arguments) - 1 != len(keys):
         raise RuleError(f"{shown(node)}: the key of {known.name} is {_names(keys)}: give {len(keys)} value(s)")
     pairs = _pairs(node, known, arguments[1:], keys, w)
+    varies = any(part.varies for part, _ in pairs)
+    if w.select:
+        # In a SELECT there may be no row to join to: it may stand beside aggregates.
+        found = " AND ".join(f"{name} = {part.sql}" for part, name in pairs)
+        sql = f'(SELECT MAX(l."{column}") FROM {known.table} l WHERE {found})'
+        return Part(sql, known.columns[column], varies)
     names = ", ".join(name for _, name in pairs)
     given = ", ".join(f"{name} AS key{number}" for number, (_, name) in enumerate(pairs))
     # Of several people with one account, say, one value: a row that is judged is never two.
@@ -86,7 +92,7 @@ def list_value(node: exp.Anonymous, w: Writing) -> Part:
     w.joins.setdefault(alias, f" LEFT JOIN {entries} {alias} ON {on}")
     if len(w.joins) > MOST_VALUES:
         raise RuleError(f"more than {MOST_VALUES} different look-ups by list_value() in one condition")
-    return Part(f"{alias}.found", known.columns[column], any(part.varies for part, _ in pairs))
+    return Part(f"{alias}.found", known.columns[column], varies)
 
 
 def _list(node: exp.Anonymous, w: Writing) -> tuple[_Known, list[exp.Expr]]:

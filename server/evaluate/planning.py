@@ -167,11 +167,12 @@ def _starts(before: Catalog, after: Catalog, now: Configs, devices: Sequence[Wat
             old = before.controls[loaded.control_id].control.rule(platform)
             if old is None or "draft" in (old.confidence, rule.confidence):
                 continue
-            query, known = after.queries.get((rule.query, platform)), before.queries.get((old.query, platform))
-            if query is None or known is None or (query.name, query.version) == (known.name, known.version):
-                continue
-            asks = sum(one.platform == platform and rule.query in now.of(one).asked for one in devices)
-            found.append(Starts(loaded.control_id, platform, rule.query, asks))
+            known = {(name, before.queries[name, platform].version) for name in old.queries}
+            for name in rule.queries:
+                if (name, after.queries[name, platform].version) in known:
+                    continue
+                asks = sum(one.platform == platform and name in now.of(one).asked for one in devices)
+                found.append(Starts(loaded.control_id, platform, name, asks))
     return found
 
 

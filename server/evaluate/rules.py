@@ -5,7 +5,7 @@ A row satisfies a condition only if it IS TRUE, so null never satisfies anything
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,9 +13,10 @@ from server.catalog.controls import PlatformRule
 from server.catalog.lists import BUILT_IN, ReferenceList
 from server.evaluate.functions import call, names_of_lists
 from server.evaluate.language import BOOLEAN, RuleError, Writing, compile_part, parse
+from server.evaluate.sources import parse_select
 from server.normalize.calendar import FIRST_DAY, Day, day_of
 
-ALWAYS = "1 = 1"
+ALWAYS, NEVER = "1 = 1", "0 = 1"
 ANY_DAY = day_of(FIRST_DAY, "UTC")
 """For checks: whether a rule is in the language does not depend on the day."""
 
@@ -63,7 +64,7 @@ def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
     """Check a rule against the columns of its query (name to kind) and compile it for a day. Raises ``RuleError``."""
     predicate = compile_predicate(rule.predicate, columns, lists, day)
     parts = [predicate]
-    undecided, applies = "0 = 1", ALWAYS
+    undecided, applies = NEVER, ALWAYS
     if rule.undecided:
         parts.append(compile_predicate(rule.undecided, columns, lists, day))
         undecided = f"({parts[-1].sql}) IS TRUE"
@@ -73,9 +74,7 @@ def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
     read: frozenset[str] = frozenset().union(*(part.columns for part in parts))
     named = {name: sql for part in parts for name, sql in part.lists.items()}
     joins = {alias: sql for part in parts for alias, sql in part.joins.items()}
-    # _misfit is a JSON object of the values that did not fit, by column.
-    misfits = [f"r._misfit LIKE '%\"{name.replace('_', '!_')}\":%' ESCAPE '!'" for name in sorted(read)]
-    undecided = f"({undecided} OR (r._misfit IS NOT NULL AND ({' OR '.join(misfits)})))"
+    undecided = f"({undecided} OR {misfit(read)})"
     return Rule(
         rule.quantifier,
         f"({predicate.sql}) IS TRUE",
@@ -87,6 +86,13 @@ def compile_rule(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
         predicate.columns,
         read,
     )
+
+
+def misfit(columns: Iterable[str]) -> str:
+    """Whether a value of the row ``r`` in one of these columns did not fit the column's type."""
+    # _misfit is a JSON object of the values that did not fit, by column.
+    found = [f"r._misfit LIKE '%\"{name.replace('_', '!_')}\":%' ESCAPE '!'" for name in sorted(columns)]
+    return f"(r._misfit IS NOT NULL AND ({' OR '.join(found)}))" if found else NEVER
 
 
 def compile_predicate(text: str, columns: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day) -> Predicate:
@@ -111,13 +117,13 @@ def columns_read(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
 def lists_named(rule: PlatformRule) -> frozenset[str]:
     """The lists that a rule names, known or not; none of a part that is not in the language."""
     parts = filter(None, (rule.predicate, rule.undecided, rule.applies_when))
-    return frozenset[str]().union(*(_lists_in(text) for text in parts))
+    return frozenset[str]().union(*(_lists_in(text, several=rule.sql is not None) for text in parts))
 
 
 @lru_cache(maxsize=4096)
-def _lists_in(text: str) -> frozenset[str]:
+def _lists_in(text: str, *, several: bool) -> frozenset[str]:
     """Kept, since every day asks anew for the lists of every rule."""
     try:
-        return frozenset(names_of_lists([parse(text)]))
+        return frozenset(names_of_lists([parse_select(text) if several else parse(text)]))
     except RuleError:
         return frozenset()

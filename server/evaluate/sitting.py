@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from server.catalog.catalog import LoadedControl
+from server.catalog.controls import PlatformRule
 from server.catalog.schema import PLATFORMS
 from server.catalog.targets import TargetedDevice
 from server.evaluate import codes, statements
+from server.evaluate.aggregate_statements import shapes_of
+from server.evaluate.aggregates import compile_aggregate
 from server.evaluate.codes import Places, byte_of
 from server.evaluate.courts import Court
 from server.evaluate.dockets import BrokenDocket, Docket, Found, Hearing, ask, asked_rule, dockets_of, lapses
 from server.evaluate.language import RuleError
 from server.evaluate.population import Devices, named
+from server.evaluate.reading import shapes_on
 from server.evaluate.rules import Rule, compile_rule, lists_named
+from server.evaluate.several import SeveralDocket
 from server.evaluate.verdicts import FAIL, NO_DATA, NOT_APPLICABLE, SILENCES
 from server.normalize.calendar import Calendar, Day
 from server.store.applications import tags_of
@@ -95,6 +100,9 @@ class Sitting:
                 bench.elsewhere.append(control)
             else:
                 try:
+                    if rule.sql is not None:
+                        bench.dockets.append(self._several(court, loaded, platform, rule))
+                        continue
                     hearing, table, compiled = self._compiled(court, loaded, platform)
                     asked.setdefault((hearing, table), []).append((control, compiled))
                 except RuleError as error:
@@ -113,6 +121,20 @@ class Sitting:
             kinds = {column.sql_name: column.kind for column in table.columns}
         hearing = Hearing(table.name if table else rule.query, query.version, self._fresh_from(loaded))
         return hearing, table, compile_rule(rule, kinds, court.catalog.lists, self.day)
+
+    def _several(self, court: Court, loaded: LoadedControl, platform: str, rule: PlatformRule) -> Docket:
+        """The docket of a rule of several queries. Raises ``RuleError``."""
+        tables = {name: table for name in rule.queries if (table := self._tables.get(name))}
+        shapes = shapes_on(court.catalog, platform) | shapes_of(tables)
+        fresh = self._fresh_from(loaded)
+        hearings = [
+            Hearing(tables[name].name if name in tables else name, court.catalog.queries[name, platform].version, fresh)
+            for name in rule.queries
+        ]
+        aggregate = compile_aggregate(rule, shapes, court.catalog.lists, self.day)
+        all_there = len(tables) == len(hearings)
+        stored = tuple(tables.values()) if all_there else ()
+        return SeveralDocket(platform, (loaded.control_id,), tuple(hearings), stored, aggregate, self.day)
 
     def _fresh_from(self, loaded: LoadedControl) -> str:
         days = loaded.control.fresh_within_days - 1
@@ -221,11 +243,13 @@ class Sitting:
         return unasked + plain, unasked + never
 
     def _silent(self, silences: Sequence[Sequence[int]], inside: Mapping[int, int]) -> dict[int, int]:
-        """The devices in scope whose rows are not judged, with which of ``SILENCES`` it is: that of the first query."""
+        """The devices in scope whose rows are not judged, with which of ``SILENCES`` it is: of several the first."""
         silent: dict[int, int] = {}
-        for column in reversed(silences):
+        for column in silences:
             if any(column):
-                silent.update({number: column[place] for number, place in inside.items() if column[place]})
+                for number, place in inside.items():
+                    if column[place]:
+                        silent[number] = min(silent.get(number, column[place]), column[place])
         return silent
 
     def _bytes(self, docket: Docket, outcomes: Sequence[tuple[str, str | None]]) -> int:

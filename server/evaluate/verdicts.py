@@ -20,10 +20,11 @@ REASONS = {
     "rows_break_rule": "at least one row does not satisfy the rule",
     "rows_match": "at least one row is of the kind that must not be there",
     "no_row_matches": "no row is of the kind that must be there",
+    "rule_not_met": "the rows do not together make up what the rule asks for",
     "condition": "no row shows that the control applies to the device",
     "empty": "the answer had no rows, and the control says what that means",
     "rule_broken": "the rule cannot be applied to the query's columns as they are stored",
-    "undecided": "a row that cannot be judged stands in the way",
+    "undecided": "a row that cannot be judged stands in the way, or the rows do not decide",
     "query_failed": "osquery said that the query failed",
     "denylisted": "osquery has denylisted the query",
     "too_old": "the last answer is from before the days that count",
@@ -36,6 +37,11 @@ REASONS = {
     "new_device": "the device was new on that day, and the fleet's settings let new ones settle first",
 }
 """Every reason a verdict can carry, with its meaning."""
+
+
+NO_ROWS, UNDECIDED, OUTSIDE, BREAKS, HOLDS = range(5)
+"""What a rule of several queries says of a device's rows: there are none; they do not decide; the control does not
+apply; no; yes."""
 
 
 class Verdict(NamedTuple):
@@ -76,10 +82,15 @@ class Heard:
     last_ok: str
 
 
+def judge_empty(empty: str) -> tuple[str, str | None]:
+    """The status and reason of an answer without rows."""
+    return empty, None if empty == PASS else "empty"
+
+
 def judge_rows(counts: Counts, quantifier: str, empty: str) -> tuple[str, str | None]:
     """The status and reason that an answer's rows lead to."""
     if counts.total == 0:
-        return empty, None if empty == PASS else "empty"
+        return judge_empty(empty)
     if counts.outside and counts.outside + counts.undecided == counts.total:
         # A row that cannot be judged might be the one that shows that the control applies.
         return (ERROR, "undecided") if counts.undecided else (NOT_APPLICABLE, "condition")
@@ -123,4 +134,17 @@ SILENCES: tuple[tuple[str, str] | None, ...] = (
     (STALE, "incomplete"),
     (STALE, "other_version"),
 )
-"""What ``judge_silence`` can say, in the order in which databases number it."""
+"""What ``judge_silence`` can say, in the order in which databases number it; of queries that are judged together the
+first counts: what is least known of a device comes before what is known to be wrong."""
+
+
+def judge_code(code: int, empty: str) -> tuple[str, str | None]:
+    """The status and reason that a rule of several queries leads to, by what it says of a device's rows."""
+    if code == NO_ROWS:
+        return judge_empty(empty)
+    return {
+        HOLDS: (PASS, None),
+        BREAKS: (FAIL, "rule_not_met"),
+        OUTSIDE: (NOT_APPLICABLE, "condition"),
+        UNDECIDED: (ERROR, "undecided"),
+    }[code]

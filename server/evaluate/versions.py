@@ -15,8 +15,8 @@ def rule_version(catalog: Catalog, loaded: LoadedControl) -> str:
     """A digest of everything a verdict of this control depends on but the rows."""
     parts = [ENGINE, str(loaded.control.fresh_within_days)]
     for platform, rule in sorted(loaded.control.platforms.items()):
-        query = catalog.queries[rule.query, platform]
-        parts.append(f"{platform} {query.name}@{query.version} {rule.quantifier} {rule.predicate}")
+        queries = " ".join(f"{name}@{catalog.queries[name, platform].version}" for name in rule.queries)
+        parts.append(f"{platform} {queries} {rule.quantifier} {rule.predicate}")
         parts.append(f"{rule.undecided} {rule.empty} {rule.confidence}")
         parts += [f"applies_when {rule.applies_when}"] if rule.applies_when else []
         named = lists_named(rule)

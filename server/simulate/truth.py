@@ -14,7 +14,7 @@ from server.simulate import areas, company
 from server.simulate.company import Company
 from server.simulate.device import Device
 from server.simulate.judging import ERROR, EXEMPT, FAIL, NO_DATA, NOT_APPLICABLE, STALE, Finding
-from server.simulate.ledger import ANSWERED, FAILED, Ledger, Word
+from server.simulate.ledger import ANSWERED, DENIED, FAILED, Ledger, Word
 from server.simulate.presence import DAY, date_of
 
 EXEMPTIONS = {
@@ -107,18 +107,27 @@ class Judge:
         rule = loaded.control.rule(device.platform)
         if rule is None or rule.confidence == "draft":
             return NOT_APPLICABLE, "the control says nothing of this platform"
-        words = ledger.words.get(rule.query, {})
         oldest = day - loaded.control.fresh_within_days
-        word = next((words[back] for back in range(day, oldest, -1) if back in words), None)
-        if word is None:
-            return _silence(words, rule.query, day)
-        if word.kind == FAILED:
-            return ERROR, f"{rule.query} failed when it last ran that day"
-        if word.kind != ANSWERED:
-            return ERROR, f"osquery has denylisted {rule.query}"
+        found = [(name, _last_word(ledger.words.get(name, {}), day, oldest)) for name in rule.queries]
+        silences = [_silence(ledger.words.get(name, {}), name, day) for name, word in found if word is None]
+        if silences:
+            return min(silences, key=lambda silence: silence[0] != NO_DATA)
+        words = [(name, word) for name, word in found if word is not None]
+        for kind, said in _NO_ANSWERS.items():
+            if failed := next((name for name, word in words if word.kind == kind), None):
+                return ERROR, said.format(failed)
+        # Of several queries the one that was answered last; what they are of changes between days.
+        state = max((word for _, word in words), key=lambda word: word.at).state
         if loaded.control_id in company.JUDGES:
-            return company.JUDGES[loaded.control_id](word.state, self._wrote, day)
-        return areas.JUDGES[loaded.control_id](word.state)
+            return company.JUDGES[loaded.control_id](state, self._wrote, day)
+        return areas.JUDGES[loaded.control_id](state)
+
+
+_NO_ANSWERS = {FAILED: "{} failed when it last ran that day", DENIED: "osquery has denylisted {}"}
+
+
+def _last_word(words: Mapping[int, Word], day: int, oldest: int) -> Word | None:
+    return next((words[back] for back in range(day, oldest, -1) if back in words), None)
 
 
 _NOT_REACHED: Finding = NOT_APPLICABLE, "no pack brings the control to the device"

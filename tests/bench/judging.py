@@ -66,7 +66,8 @@ async def _days(store: Store, days: int) -> list[_Day]:
     """Bring days of answers, judge each, and fetch its rows; the first day only makes the verdicts that change."""
     devices = await devices_of(store)
     start = datetime.now(UTC).date() - timedelta(days=days + 2)
-    queries = [rule.query for loaded in store.catalog.judged() for rule in loaded.control.platforms.values()]
+    rules = [rule for loaded in store.catalog.judged() for rule in loaded.control.platforms.values()]
+    queries = [name for rule in rules for name in rule.queries]
     found = []
     for number in range(days + 1):
         day = start + timedelta(days=number)

@@ -61,9 +61,10 @@ def answers(catalog: Catalog, platform: str, failing: Collection[str], at: int) 
             continue
         wanted = "fail" if loaded.control_id in failing else "pass"
         cases = [case for case in loaded.cases if case.platform == platform and case.status == wanted]
-        case = max(cases, key=lambda one: bool(one.rows))
-        held = rows.setdefault(rule.query, [])
-        held += [row for row in case.rows if row not in held]
+        case = max(cases, key=lambda one: not one.empty)
+        for name, given in case.answers(rule).items():
+            held = rows.setdefault(name, [])
+            held += [row for row in given if row not in held]
     return [
         snapshot_line(scheduled_name(query, catalog.queries[query, platform].version), at, held)
         for query, held in sorted(rows.items())

@@ -54,10 +54,19 @@ def _administrators(state: State) -> Finding:
     return (FAIL, "the owner administers the machine") if owner else (PASS, "only the built-in account administers")
 
 
+def _at_work(state: State) -> Finding:
+    if state.second_root:
+        return FAIL, "toor has user id 0, so what root runs is run by an administrator"
+    if state.kind == "laptop" and state["administrators"] == "owner":
+        return FAIL, "the owner works with the rights of an administrator"
+    return PASS, "nobody works with the rights of an administrator"
+
+
 JUDGES: Judges = {
     "guest-account-off": _guest,
     "only-root-has-uid-0": _root,
     "local-admins-approved": _administrators,
+    "daily-work-without-admin-rights": _at_work,
     "no-dormant-accounts": by(
         "trainee",
         none=(PASS, "every account is used"),
