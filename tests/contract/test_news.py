@@ -292,8 +292,8 @@ async def test_an_expected_machine_that_enrols_before_its_day_is_in_scope_from_t
         await store.write(lambda tx: add_expected(tx, [(asset, f"{iso_day(DAYS + 9)}T00:00:00Z")]))
         await store.write(
             lambda tx: tx.run(
-                "INSERT INTO muster_assets (serial, serial_shown, hostname, platform, model, owner, status, tags, added_at)"
-                " VALUES ('s1', 'S1', '', 'linux', '', '', 'in_use', '', '')"
+                "INSERT INTO muster_assets (serial, serial_shown, hostname, platform, model, owner, status, tags,"
+                " added_at) VALUES ('s1', 'S1', '', 'linux', '', '', 'in_use', '', '')"
             )
         )
         facts = DeviceFacts(
