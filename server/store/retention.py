@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from server.normalize.times import unix
+from server.normalize.times import iso, unix
 from server.store.deletions import AGE, STEP, Doomed, Tombstone, delete_of, step
 from server.store.driver import Driver, Transaction
 from server.store.holds import KEPT_FROM, kept_from
@@ -36,7 +36,7 @@ async def retain(driver: Driver, limits: Limits, now: float) -> int:
         if judged_from:
             await driver.write(partial(_remember, limits.rows))
         deleted += await delete_of(driver, doomed, devices, Tombstone(AGE, up_to), now)
-    await driver.write(_close_days)
+    await driver.write(partial(_close_days, iso(now)))
     return deleted + await _retain_verdicts(driver, limits.verdicts, now)
 
 
@@ -116,11 +116,13 @@ async def _remember(limit: str, tx: Transaction) -> None:
     )
 
 
-async def _close_days(tx: Transaction) -> None:
-    """Late answers may have opened days that cannot be judged again."""
+async def _close_days(at: str, tx: Transaction) -> None:
+    """Close days that no server closed in time: they cannot be judged any more."""
     limit = await kept_from(tx)
     if limit:
-        await tx.run("UPDATE muster_days SET state = 'closed' WHERE state = 'open' AND starts_at < ?", (limit,))
+        await tx.run(
+            "UPDATE muster_days SET state = 'closed', closed_at = ? WHERE state = 'open' AND starts_at < ?", (at, limit)
+        )
 
 
 _DAY_HELD = (
@@ -178,4 +180,9 @@ async def _forget_days(control_no: int, limit: str, stone: Tombstone, now: float
     await stone.count(tx, "muster_evaluation", deleted, now)
     days = await tx.run(f"DELETE FROM muster_days WHERE day < ? AND NOT {held}", (limit,))
     await stone.count(tx, "days", days, now)
-    return deleted + days
+    held = _DAY_HELD.format(first="muster_revisions.first_day", last="muster_revisions.last_day")
+    revisions = await tx.run(
+        f"DELETE FROM muster_revisions WHERE control_no = ? AND last_day < ? AND NOT {held}", (control_no, limit)
+    )
+    await stone.count(tx, "posture_revisions", revisions, now)
+    return deleted + days + revisions
