@@ -153,7 +153,7 @@ async def _take_names(tx: Transaction, device_no: int, at: str) -> None:
     await forget_asset(tx, found[0] if found else "")
     await tx.run(
         "UPDATE muster_devices SET identity = NULL, hostname = ?, hardware_uuid = '', serial = '', os_name = '',"
-        " os_version = '', osquery_version = '', instance_id = '', owner = '', tags = '',"
+        " os_version = '', osquery_version = '', instance_id = '', owner = '', tags = '', awake_since = NULL,"
         " retired_at = COALESCE(retired_at, CAST(? AS TEXT)), erased_at = COALESCE(erased_at, CAST(? AS TEXT))"
         " WHERE device_no = ?",
         (ERASED, at, at, device_no),
