@@ -47,6 +47,8 @@ _UNKNOWN, _LAPSED, _EXEMPT, _ODD = 31, 32, 64, 128
 IS_PASS = 1
 """The byte of a plain pass."""
 _BYTES = {outcome: number for number, outcome in enumerate(OUTCOMES, 1)}
+NOT_YET = _BYTES[NOT_APPLICABLE, "not_in_scope"]
+"""That of a device that is in scope later."""
 BYTE = 8
 A_COLUMN = 7
 """Controls whose bytes fit into one whole number of a database."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from server.evaluate.population import named
+from server.evaluate.population import Devices, named
 from server.evaluate.runs import VerdictRun, place
 from server.evaluate.verdicts import Verdict
 from server.normalize.times import iso
@@ -116,6 +116,20 @@ async def write_verdicts(
     await tx.insert("muster_verdicts", columns, sorted(new, key=lambda row: row[:3]))  # type: ignore[arg-type,return-value]
     await _revise(tx, day, revised, grounds, seq)
     return changed
+
+
+async def devices_judged(tx: Transaction, control_no: int, day: str, devices: Devices) -> list[int]:
+    """Those of some devices that have a verdict of a control on a day that was judged by it."""
+    sql = (
+        f"SELECT v.device_no FROM muster_verdicts v WHERE v.control_no = ? AND {devices.of('v')}"
+        " AND v.first_day <= ? AND (v.last_day IS NULL OR v.last_day >= ?) ORDER BY v.device_no"
+    )
+    return [number for (number,) in await tx.rows(sql, (control_no, *devices.parameters, day, day))]
+
+
+async def forget_judged(tx: Transaction, control_no: int, day: str) -> None:
+    """Forget that a day was judged by a control, once no device has a verdict of it there."""
+    await tx.run("DELETE FROM muster_evaluation WHERE control_no = ? AND day = ?", (control_no, day))
 
 
 async def _erased(tx: Transaction, numbers: Sequence[int]) -> set[int]:

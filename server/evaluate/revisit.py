@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from datetime import date, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from server.catalog.problems import CatalogError
-from server.evaluate.judge import (
+from server.evaluate.judge import give_up, judge_devices, judge_stretches
+from server.evaluate.population import Devices, named
+from server.evaluate.prepared import (
     BrokenOffError,
     Judging,
     Prepared,
     begin,
     grounds_of,
-    judge_devices,
-    judge_stretches,
+    packs_held_to,
     prepare,
     stretches_of,
 )
-from server.evaluate.population import Devices, named
 from server.evaluate.whole import refuse_unkept
-from server.normalize.times import unix
 from server.store.driver import StoreError, Transaction
-from server.store.in_force import InForce, held_to
 from server.store.news import CONTROL, DEVICE, EVERY_DEVICE
 from server.store.scope import CATCH_UP_DAYS
 from server.store.store import Store
-
-log = logging.getLogger(__name__)
 
 PAGE = 2_000
 """Devices that are fetched of the news at a time."""
@@ -119,7 +113,8 @@ async def _whole(judging: Judging, day: date, tx: Transaction) -> bool:
 
 
 async def _judge_day(judging: Judging, day: date, news: News) -> None:
-    prepared = await prepare(judging, judging.calendar.day(day), partial(_packs, judging.store))
+    prepared = await prepare(judging, judging.calendar.day(day), partial(packs_held_to, judging.store))
+    await give_up(judging, prepared)
     due = prepared.due
     if due:
         await judge_stretches(judging, prepared, due)
@@ -138,20 +133,6 @@ async def _judge_day(judging: Judging, day: date, news: News) -> None:
             controls = {one for one in rest if (subject.kind, subject.subject) in reads[one]}
         if controls:
             await _judge_subject(judging, prepared, subject, news.seq, controls)
-
-
-async def _packs(store: Store, ends_at: str, application: int | None) -> InForce:
-    """By what a day is judged: what is in force while it runs, else what was at its end or what it is held to."""
-    if unix(ends_at) > store.clock():
-        return store.in_force
-    at_end = await store.in_force_at(ends_at)
-    if application is None:
-        return at_end
-    try:
-        return await held_to(store.driver, application, at_end, store.in_force)
-    except CatalogError as error:
-        log.warning("the packs of application %d cannot be read: %s", application, error)
-        return at_end
 
 
 async def _judge_subject(

@@ -211,7 +211,7 @@ class Sitting:
         parameters: list[object] = [day.ends_at, self._new_from()]
         for hearing in hearings:
             parameters += [hearing.fresh_from, day.ends_at, hearing.version, hearing.table, day.ends_at]
-        parameters += [platform, day.starts_at, *devices.parameters]
+        parameters += [platform, day.starts_at, day.starts_at, day.ends_at, *devices.parameters]
         sql = statements.population(devices, len(hearings), targets=court.has_targets)
         rows = await tx.rows(sql, parameters)
         columns: Sequence[Sequence[int]] = list(zip(*rows, strict=True)) if rows else [()] * (3 + len(hearings))

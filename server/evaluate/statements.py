@@ -145,15 +145,19 @@ def population(devices: Devices, heard: int, *, targets: bool) -> str:
 
     Gives device_no, 1 for one not yet in scope and 2 for one that is new, 1 for one that never enrolled, whose platform
     may be unknown, then what ``HEARD`` gives for each query; with ``targets`` also what they go by. The verdicts of
-    erased devices stay as they are, so these are left out. Parameters: the day's end, the instant from which on a
-    device is new, those of each ``HEARD``, platform, the day's start, the devices'.
+    erased devices stay as they are, so these are left out. So are those that had left for the whole day and have come
+    back since. Parameters: the day's end, the instant from which on a device is new, those of each ``HEARD``, platform,
+    the day's start, start, end, the devices'.
     """
     words = "".join(f", {HEARD}" for _ in range(heard))
     known = ", d.device_id, d.osquery_version, d.tags" if targets else ""
     return (
         "SELECT d.device_no, CASE WHEN d.in_scope_from >= ? THEN 1 WHEN d.in_scope_from >= ? THEN 2 ELSE 0 END,"
         f" CASE WHEN d.enrolled_at = '' THEN 1 ELSE 0 END{words}{known} FROM muster_devices d WHERE d.platform = ?"
-        f" AND (d.retired_at IS NULL OR d.retired_at >= ?) AND d.erased_at IS NULL AND {devices.of('d')}"
+        " AND (d.retired_at IS NULL OR d.retired_at >= ?) AND d.erased_at IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM muster_absences a"
+        " WHERE a.device_no = d.device_no AND a.left_at < ? AND a.back_at >= ?)"
+        f" AND {devices.of('d')}"
     )
 
 

@@ -11,7 +11,7 @@ from server.catalog.assets import IN_USE, Asset
 from server.normalize.devices import usable_serial
 from server.normalize.times import iso
 from server.store.applications import join_canary
-from server.store.devices import add_expected, keys_changed, tags_changed
+from server.store.devices import add_expected, keys_changed, remember_absences, tags_changed
 from server.store.driver import Transaction
 from server.store.exemptions import follow
 from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import, differences, record
@@ -192,6 +192,7 @@ async def _bring_devices(
     await tx.many(update.format("hostname = ?, platform = ?, serial = ?"), told)
     await tx.many(update.format("in_scope_from = ?"), scopes)
     await tx.many(update.format("retired_at = ?") + " AND retired_at IS NULL", left)
+    await remember_absences(tx, [number for (number,) in back], at)
     await tx.many(update.format("retired_at = NULL"), back)
     if left:
         await keys_changed(tx)

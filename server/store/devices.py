@@ -107,6 +107,7 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
     elif device_no is not None:
         news = await _news_of(tx, device_no, facts)
     if device_no is not None:
+        await remember_absences(tx, [device_no], at)
         await tx.run(
             "UPDATE muster_devices SET hostname = ?, hardware_uuid = ?, serial = ?, platform = ?, os_name = ?,"
             " os_version = ?, osquery_version = ?, instance_id = ?, last_seen_at = ?, awake_since = ?,"
@@ -129,6 +130,15 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
         await rejects.keep(tx, device_no, [BadLine(reason=warning, sample="")], now)
     await _remember_facts(tx, device_no, facts, at)
     return device_no
+
+
+async def remember_absences(tx: Transaction, device_nos: Iterable[int], back_at: str) -> None:
+    """Remember from when to when devices that come back now had left: they were not of the fleet meanwhile."""
+    await tx.many(
+        "INSERT INTO muster_absences (device_no, left_at, back_at) SELECT device_no, retired_at, CAST(? AS TEXT)"
+        " FROM muster_devices WHERE device_no = ? AND retired_at IS NOT NULL ON CONFLICT DO NOTHING",
+        [(back_at, number) for number in device_nos],
+    )
 
 
 async def _news_of(tx: Transaction, device_no: int, facts: DeviceFacts) -> str:

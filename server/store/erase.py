@@ -37,7 +37,7 @@ OF_A_DEVICE = (
 """Tables beside the queries' own whose rows of a device are deleted: public name, table, a column to go by."""
 BLANKED = (
     *("muster_devices", "muster_node_keys", "muster_verdicts", "muster_exemptions", "muster_exempted"),
-    *("muster_revisions", "muster_news", "muster_alerts", "muster_erasures"),
+    *("muster_revisions", "muster_news", "muster_alerts", "muster_absences", "muster_erasures"),
 )
 """Tables whose rows of a device stay without what is personal in them, or go at once."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from server.normalize.calendar import ALWAYS
 from server.normalize.times import iso
 from server.store.driver import Transaction
 from server.store.scope import note_list
@@ -78,8 +79,10 @@ async def record(tx: Transaction, source: Import, changes: Changes) -> str:
         [(number, subject, change, detail) for subject, (change, detail) in sorted(changes.of.items())],
     )
     name = f"import {number} of {source.file}"
-    if changes.of:
-        await note_list(tx, source.kind, changes.since, source.today, name)
+    if changes.of or last is None:
+        # With the first one it is known that nobody else has left, or is registered: that counts for every day.
+        since = changes.since if last else ALWAYS
+        await note_list(tx, source.kind, since, source.today, name)
     return name
 
 

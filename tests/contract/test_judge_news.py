@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server.api.keys import Presence
-from server.evaluate import judge, sitting
+from server.evaluate import prepared, sitting
 from server.evaluate.judge import evaluate
 from server.evaluate.revisit import judge_news
 from server.evaluate.rules import Rule, compile_rule
@@ -144,7 +144,7 @@ async def test_what_is_noted_while_days_are_judged_stays_news(tmp_path: Path) ->
 async def test_a_judging_that_is_broken_off_is_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
-    monkeypatch.setattr(judge, "STRETCH", 1)
+    monkeypatch.setattr(prepared, "STRETCH", 1)
     async with fleet(tmp_path) as f:
         devices = [await add_device(f.store, f"laptop-{number}") for number in range(3)]
         for device in devices:

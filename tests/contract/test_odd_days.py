@@ -61,8 +61,11 @@ async def test_a_day_before_the_fleet_existed(tmp_path: Path) -> None:
     async with fleet_at_first(tmp_path) as life:
         await lives(life, 20)
         judged = await evaluate(life.store, date(2026, 3, 29), date(2026, 3, 29))
-        assert [one.totals for one in judged] == [{}] * 5
-        assert await life.posture("WHERE day = '2026-03-29'") == []
+        assert {status for one in judged for status in one.totals} == {"not_applicable"}
+        found = await life.posture("WHERE day = '2026-03-29' AND control = 'disk'")
+        assert [one[1:7] for one in found] == [
+            (name, "2026-03-29", "not_applicable", "not_applicable", 0, "not_in_scope") for name in NAMES
+        ]
         await life.worker.judge_news()
         assert [one[3] for one in await life.posture("WHERE day = '2026-10-19' AND control = 'disk'")] == ["pass"] * 2
 
@@ -148,7 +151,7 @@ async def test_the_grace_of_a_new_device(tmp_path: Path) -> None:
         revisions = f"SELECT {columns} FROM posture_revisions WHERE control = 'disk' ORDER BY 1"
         assert await rows(life.store, revisions) == [
             ("2026-10-21", "2026-10-21", None, "not_applicable", "new_device", "late_data"),
-            ("2026-10-23", "2026-10-23", "new_device", "pass", None, "device"),
+            ("2026-10-23", "2026-10-23", "new_device", "pass", None, "late_data"),
         ]
         await life.judge_all_again(19, 24)
         assert await verdicts("slow") == [("21", *new), ("22", *new), ("23", "pass", None), ("24", "pass", None)]
