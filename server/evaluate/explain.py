@@ -80,6 +80,7 @@ async def _explained(
     explanation = replace(
         explanation,
         packs=_packs(subject, catalog), fresh_within_days=control.fresh_within_days, why=control.why,
+        grace_days=catalog.fleet.new_device_grace_days,
         remediation=next((how for name, how in control.remediation.items() if name == device.platform), ""),
         limits=control.limits,
     )  # fmt: skip

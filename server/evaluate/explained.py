@@ -222,6 +222,8 @@ class Explanation:
     packs: Sequence[tuple[str, bool]] = ()
     """The packs that bring the control to the platform, and whether they reach the device."""
     fresh_within_days: int = 1
+    grace_days: int = 0
+    """For how many days the fleet's settings let new devices be."""
     lists: Sequence[UsedList] = ()
     observations: Sequence[Observation] = ()
     """The last words on the rule's queries; of one never answered there is none."""

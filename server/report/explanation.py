@@ -64,7 +64,8 @@ def summary(it: Explanation) -> str:
 
 def _without_reason(it: Explanation) -> str:
     status = it.verdict.underlying_status
-    if status == PASS and it.rule and it.counts:
+    # What is stored now tells why only where it still leads to the same.
+    if status == PASS and it.rule and it.counts and it.judged_by.exact and not it.as_stored_now:
         return _why_pass(it.rule, it.counts.total, it.counts.holding)
     return MEANINGS[status]
 
@@ -138,12 +139,8 @@ def cautions(it: Explanation) -> list[str]:
             " has: the rule and the rows below are by those nearest to it, and may not be what decided."
         )
     if it.as_stored_now:
-        found.append(
-            f"By what is stored now it would be {verdict_words(it.as_stored_now)}."
-            + ("" if it.pending else " Judge the day again to have it so: muster evaluate --day.")
-        )
-    if it.pending:
-        found.append(f"Not judged yet: {'; '.join(it.pending)}.")
+        why = f"Not judged yet: {'; '.join(it.pending)}." if it.pending else "'muster evaluate --day' judges it again."
+        found.append(f"By what is stored now it would be {verdict_words(it.as_stored_now)}. {why}")
     return found
 
 
@@ -237,6 +234,9 @@ def scope_lines(it: Explanation) -> list[str]:
     reason, device = it.verdict.reason, it.device
     if it.verdict.underlying_status != NOT_APPLICABLE:
         return []
+    if reason == "new_device":
+        return [f"The device is in scope since {moment(device.in_scope_from)}. New ones are let to settle for"
+                f" {plural(it.grace_days, 'day')} (new_device_grace_days)."]  # fmt: skip
     if reason == "not_in_scope":
         return [f"The device is judged from {moment(device.in_scope_from)} on."]
     if reason == "not_targeted":

@@ -26,12 +26,11 @@ from server.report.words import printable
 from server.store import exempting
 from server.store.devices import Device, add_expected
 from server.store.exempting import Asked, By, Terms
-from server.store.news import QUERY, News, note
 from server.store.served import note_served
 from server.wire.log import parse_log
 from tests.contract.test_judge import CATALOG, CONTROL, DAY, HOUR, MIDNIGHT, ROOT, TOOR, Fleet, fleet
 from tests.support.server import snapshot_line
-from tests.support.stores import add_device
+from tests.support.stores import add_device, open_store
 
 
 async def told(f: Fleet, day: int, device: str = "laptop", control: str = CONTROL, **page: int) -> Explanation:
@@ -252,13 +251,12 @@ async def test_late_data_that_is_not_judged_yet_is_said(tmp_path: Path) -> None:
         await f.users(laptop, 0, 9, ROOT)
         await f.judge(0)
         await f.users(laptop, 0, 10, ROOT, TOOR)
-        news = News(QUERY, "users", laptop.device_no, "2026-09-01", "2026-09-01", "answers to users")
-        await f.store.write(lambda tx: note(tx, [news]))
         found = await told(f, 0)
         assert found.verdict.status == "pass"
         assert found.as_stored_now == Verdict("fail", "fail", 0, "rows_match")
         assert "By what is stored now it would be fail" in text(found)
-        assert "Not judged yet: answers to users" in text(found)
+        assert "none is of the kind" not in text(found)
+        assert "answer of 2026-09-01T10:00:00Z." in text(found)
 
 
 async def test_revisions_of_the_day(tmp_path: Path) -> None:
@@ -283,6 +281,32 @@ async def test_revisions_of_the_day(tmp_path: Path) -> None:
             Verdict("pass", "pass", 0, None),
         )
         assert "5 Sep 2026, 08:00 UTC: stale (too_old) → pass, for data came late" in text(await told(f, 0))
+
+
+async def test_late_data_that_was_judged_has_left_a_revision(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        laptop = await add_device(f.store, "laptop")
+        await f.users(laptop, 0, 9, ROOT)
+        await f.judge(0)
+        await f.users(laptop, 0, 10, ROOT, TOOR)
+        await f.judge(0)
+        found = await told(f, 0)
+        assert (found.verdict.status, found.as_stored_now) == ("fail", None)
+        (revision,) = found.revisions
+        assert revision.before is not None and revision.before.status == "pass"
+        assert "pass → fail (rows_match), for data came late" in text(found)
+
+
+async def test_a_new_device_is_let_to_settle(tmp_path: Path) -> None:
+    patient = replace(CATALOG, fleet=CATALOG.fleet.model_copy(update={"new_device_grace_days": 3}))
+    async with open_store(tmp_path, patient, clock=lambda: float(MIDNIGHT + 14 * DAY)) as store:
+        f = Fleet(store)
+        laptop = await add_device(store, "laptop")
+        await f.users(laptop, 0, 9, ROOT, TOOR)
+        await f.judge(0)
+        found = await told(f, 0)
+        assert (found.verdict.reason, found.as_stored_now) == ("new_device", None)
+        assert "in scope since 1 Sep 2026, 09:00 UTC. New ones are let to settle for 3 days" in text(found)
 
 
 async def test_the_newest_day_with_a_verdict_is_the_default(tmp_path: Path) -> None:
