@@ -10,10 +10,12 @@ from rich.table import Table
 
 from server.app import opened_store
 from server.cli.options import applied_packs_option, database_option, json_option, print_json, run
+from server.cli.simulate import ProgressBars
 from server.cli.tables import print_table
 from server.evaluate.judge import Judged
 from server.evaluate.judge import evaluate as evaluate_days
 from server.evaluate.verdicts import STATUSES
+from server.simulate.fleet import Progress as Told
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -33,12 +35,18 @@ def evaluate(
     packs: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge days from stored data. Judging a day again changes nothing unless its data or rules have changed."""
+    """Judge days from stored data, by the packs in force or by --packs.
+
+    Judging a day again changes nothing unless its data or rules have changed. What changes of a closed day is kept as a
+    revision, and the day is held to the packs it was judged by now; to those of a folder that were never applied it is
+    not: what comes in later is judged by the packs in force. Stopped half-way, the same command goes on.
+    """
     if (day is None) == (first is None and last is None) or (first is None) != (last is None):
         raise click.UsageError("give either --day, or both --from and --to")
     start, end = (day or first), (day or last)
     assert start is not None and end is not None
-    judged = run(_evaluate(database, packs, start.date(), end.date()))
+    with ProgressBars() as told:
+        judged = run(_evaluate(database, packs, start.date(), end.date(), told))
     if as_json:
         print_json([{"day": j.day, "control": j.control, "totals": j.totals, "changed": j.changed} for j in judged])
         return
@@ -49,6 +57,10 @@ def evaluate(
     print_table(table)
 
 
-async def _evaluate(url: str, packs: Path | None, first: date, last: date) -> list[Judged]:
+async def _evaluate(url: str, packs: Path | None, first: date, last: date, told: Told) -> list[Judged]:
+    def tell(day: str, done: int, of: int) -> None:
+        before = (date.fromisoformat(day) - first).days
+        told("Days are judged", before * of + done, ((last - first).days + 1) * of)
+
     async with opened_store(url, packs) as (store, _):
-        return await evaluate_days(store, first, last)
+        return await evaluate_days(store, first, last, told=tell)

@@ -127,6 +127,8 @@ async def _close(store: Store, prepared: Prepared, application: int | None) -> N
 
 async def judge_stretches(judging: Judging, prepared: Prepared, controls: Collection[str]) -> list[Judged]:
     """Judge the whole fleet by some controls, and record by which versions that was."""
+    if not controls:
+        return []
     totals: dict[int, Counter[str]] = {}
     changed: Counter[int] = Counter()
     grounds = grounds_of(judging, prepared, controls)

@@ -17,6 +17,7 @@ from server.evaluate.aggregates import compile_aggregate
 from server.evaluate.codes import Places, byte_of
 from server.evaluate.courts import Court
 from server.evaluate.dockets import BrokenDocket, Docket, Found, Hearing, ask, asked_rule, dockets_of, lapses
+from server.evaluate.grace import grace_from
 from server.evaluate.language import RuleError
 from server.evaluate.population import Devices, named
 from server.evaluate.reading import shapes_on
@@ -208,7 +209,8 @@ class Sitting:
 
     async def _hear(self, tx: Transaction, court: Court, bench: Bench, platform: str, devices: Devices) -> _Heard:
         day, hearings = self.day, bench.hearings
-        parameters: list[object] = [day.ends_at, self._new_from()]
+        new_from = grace_from(self._calendar, day, court.catalog.fleet.new_device_grace_days)
+        parameters: list[object] = [day.ends_at, new_from]
         for hearing in hearings:
             parameters += [hearing.fresh_from, day.ends_at, hearing.version, hearing.table, day.ends_at]
         parameters += [platform, day.starts_at, day.starts_at, day.ends_at, *devices.parameters]
@@ -221,10 +223,6 @@ class Sitting:
                 device_id, version, tags = row[-3:]
                 fleet[row[0]] = TargetedDevice(device_id, platform, version, tags_of(tags))
         return _Heard(list(columns[0]), list(columns[1]), list(columns[2]), list(columns[3 : 3 + len(hearings)]), fleet)
-
-    def _new_from(self) -> str:
-        """The instant from which on a device is new to the fleet: it is given a time of grace."""
-        return self.day.ends_at
 
     def _all(self, byte: int) -> int:
         return sum(byte << self.places.shift(number) for number in self.control_nos.values())

@@ -21,6 +21,8 @@ def rule_version(catalog: Catalog, loaded: LoadedControl) -> str:
         parts += [f"applies_when {rule.applies_when}"] if rule.applies_when else []
         named = lists_named(rule)
         parts += [f"list {name}@{found.digest}" for name, found in sorted(catalog.lists.items()) if name in named]
+    grace = catalog.fleet.new_device_grace_days
+    parts += [f"grace {grace}"] if grace else []
     parts += _targets(catalog, loaded.control_id)
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 

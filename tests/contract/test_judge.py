@@ -235,20 +235,25 @@ async def test_a_rule_that_does_not_fit_its_columns_is_an_error_and_no_crash(tmp
         assert await f.verdicts(laptop) == [("error", "rule_broken", 0)]
 
 
-async def test_late_answers_open_their_day_again_and_repeated_ones_do_not(tmp_path: Path) -> None:
+async def test_late_answers_change_closed_days_that_stay_closed_and_repeated_ones_are_no_news(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         laptop = await add_device(f.store, "laptop")
         await f.users(laptop, 0, 9, ROOT)
         await f.users(laptop, 2, 9, ROOT)
-        await f.judge(0, 1, 2)
-        states = "SELECT day, state FROM days ORDER BY 1"
+        worker = Worker(f.store, Presence())
+        await worker.judge_news()
+        states, news = "SELECT day, state, closed_at FROM days ORDER BY 1", "SELECT COUNT(*) FROM muster_news"
+        closed = await rows(f.store, states)
+        assert [row[0] for row in await f.verdicts(laptop)] == ["pass", "stale", "pass", *["stale"] * 11]
         await f.users(laptop, 0, 9, ROOT)
         await f.users(laptop, 2, 9, ROOT)
-        assert {state for _, state in await rows(f.store, states)} == {"closed"}
+        assert await rows(f.store, news) == [(0,)]
         await f.users(laptop, 1, 9, ROOT)
-        # The days after it open as well, as far as the controls look back.
-        assert [state for _, state in await rows(f.store, states)][:2] == ["closed", "open"]
-        worker = Worker(f.store, Presence())
-        await worker.close_days()
-        assert [row[0] for row in await f.verdicts(laptop)] == ["pass"] * 3 + ["stale"] * 10
-        assert {state for _, state in await rows(f.store, states)} == {"closed"}
+        assert await rows(f.store, news) != [(0,)]
+        await worker.judge_news()
+        assert [row[0] for row in await f.verdicts(laptop)] == ["pass"] * 3 + ["stale"] * 11
+        assert await rows(f.store, states) == closed
+        revised = "SELECT DISTINCT first_day, last_day, before_status, after_status, cause FROM posture_revisions"
+        assert await rows(f.store, f"{revised} WHERE control = ?", (CONTROL,)) == [
+            ("2026-09-02", "2026-09-02", "stale", "pass", "late_data")
+        ]

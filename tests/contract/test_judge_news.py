@@ -37,7 +37,6 @@ async def only_news(f: Fleet, news: Sequence[News]) -> None:
 
     async def work(tx: Transaction) -> None:
         await tx.run("DELETE FROM muster_news")
-        await tx.run("UPDATE muster_days SET state = 'closed' WHERE closed_at IS NOT NULL")
         await note(tx, news)
 
     await f.store.write(work)
