@@ -107,9 +107,9 @@ async def _judge_whole(judging: Judging, bounds: Day, *, as_applied: bool) -> li
 
 
 async def _other(store: Store, day: Day) -> int | None:
-    """The application in force now, if that was not in force at the end of a day."""
-    number, at_end = store.in_force.base.number, await store.in_force_at(day.ends_at)
-    return None if number in (0, at_end.base.number) else number
+    """The application in force now, if other packs were in force at the end of a day."""
+    now, at_end = store.in_force.base, (await store.in_force_at(day.ends_at)).base
+    return now.number if now.number and now.hash != at_end.hash else None
 
 
 async def _close(store: Store, prepared: Prepared, application: int | None) -> None:
