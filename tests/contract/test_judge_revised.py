@@ -156,7 +156,7 @@ async def test_databases_hear_what_judge_silence_says(tmp_path: Path, seed: int)
         await f.store.write(write)
         sql = population(Devices(1, number_of), 1, targets=False)
         heard = (fresh, end, "a", "users", end)
-        found: list[Any] = await rows(f.store, sql, (end, end, *heard, "linux", start, 1, number_of))
+        found: list[Any] = await rows(f.store, sql, (end, end, *heard, "linux", start, start, end, 1, number_of))
         assert len(found) == number_of
         for device_no, _, _, silence in found:
             expected = judge_silence(last_word(stretches[device_no], start, end), "a", fresh)
