@@ -117,4 +117,4 @@ def test_what_is_compared(packs: Path) -> None:
     before = load_catalog(shipped_packs())
     change(packs, FILE, "SELECT a.account, a.through FROM", "SELECT DISTINCT a.account FROM")
     lines = [line for one in compare(before, read_catalog(packs)[0]) for line in one.facts]
-    assert any(line.startswith("linux evidence: ") for line in lines)
+    assert any(line.startswith("linux evidence:") for line in lines)

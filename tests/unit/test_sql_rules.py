@@ -150,7 +150,7 @@ def test_what_a_rule_reads_is_by_query() -> None:
 )
 def test_which_keys_go_together(keys: dict[str, str], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
-        PlatformRule(empty="pass", confidence="draft", **keys)  # type: ignore[arg-type]
+        PlatformRule(empty="pass", confidence="draft", **keys)
 
 
 def test_a_rule_that_never_decides() -> None:
