@@ -13,7 +13,8 @@ from server.console.history import ControlHistory, ShownDay, asked_day, historie
 from server.console.keys import CONSOLE, render
 from server.console.mending import NOTHING, Mending, mending_of
 from server.console.paging import Page, page_of
-from server.evaluate.evidence import Evidence, find_evidence
+from server.evaluate.evidence import Evidence
+from server.evaluate.readers import find_evidence
 from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, PASS, STATUSES
 from server.evaluate.versions import rule_version
 from server.store.driver import Transaction

@@ -85,17 +85,18 @@ def within(aggregate: Aggregate, judged: Sequence[tuple[QueryTable, str]], devic
     return f"{head}SELECT m.device_no, {aggregate.code} AS code, m.at FROM moments m WHERE {answered}"
 
 
-def evidence_of(evidence: Asked, limit: int | None = None) -> str:
-    """The rows to show of one device, compiled for ``ONE_DEVICE``. Parameters: device_no, and the instant until which.
+def evidence_of(evidence: Asked) -> str:
+    """The rows to show of one device, compiled for ``ONE_DEVICE``, in the order of their values, null last.
 
-    They come in the order of their values, null last. Gives ``evidence.columns``.
+    Parameters: device_no, the instant until which, how many, from which on. Gives ``evidence.columns``, and how many
+    rows there are.
     """
     order = ", ".join(f'CASE WHEN e."{name}" IS NULL THEN 1 ELSE 0 END, e."{name}"' for name in evidence.columns)
     moment = "m AS (SELECT CAST(? AS BIGINT) AS device_no, CAST(? AS TEXT) AS until_at)"
     columns = ", ".join(f'e."{name}"' for name in evidence.columns)
     return (
-        f"{_with([moment, *evidence.lists.values()])}SELECT {columns} FROM ({evidence.sql}) e ORDER BY {order}"
-        f"{'' if limit is None else f' LIMIT {limit}'}"
+        f"{_with([moment, *evidence.lists.values()])}SELECT {columns}, COUNT(*) OVER () FROM ({evidence.sql}) e"
+        f" ORDER BY {order} LIMIT ? OFFSET ?"
     )
 
 

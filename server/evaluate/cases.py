@@ -36,6 +36,7 @@ from server.wire.messages import LogBody
 TOGETHER = 50
 """Bodies on their way to the store at a time."""
 _SINCE_1970 = 36_500
+_MOST_SHOWN = 10_000
 _ANSWERS, _JUDGES = time(12), time(13)
 """When on its day a case's device answers, and when it is judged; UTC."""
 
@@ -241,8 +242,9 @@ async def _shown(
     bounds = day_of(day, "UTC")
     shapes = shapes_of({name: tables[name] for name in rule.queries})
     asked = compile_evidence(rule, shapes, store.catalog.lists, bounds, ONE_DEVICE)
-    rows = await store.read(lambda tx: tx.rows(evidence_of(asked), (device.device_no, bounds.ends_at)))
-    return [dict(zip(asked.columns, row, strict=True)) for row in rows]
+    parameters = (device.device_no, bounds.ends_at, _MOST_SHOWN, 0)
+    rows = await store.read(lambda tx: tx.rows(evidence_of(asked), parameters))
+    return [dict(zip(asked.columns, row, strict=False)) for row in rows]
 
 
 def _sent(view: Catalog, body: LogBody, device: Device, table: QueryTable) -> list[tuple[Any, ...]]:

@@ -9,14 +9,13 @@ from typing import Any
 
 from sqlglot import exp
 
-from server.catalog.catalog import LoadedControl
 from server.catalog.controls import PlatformRule
 from server.catalog.lists import ReferenceList
 from server.evaluate.functions import call
-from server.evaluate.language import BOOLEAN, RuleError, Writing, compile_part, parse, shown
-from server.evaluate.rules import Rule, compile_rule
+from server.evaluate.language import BOOLEAN, Writing, compile_part, parse, shown
+from server.evaluate.rules import Rule
 from server.evaluate.statements import evidence
-from server.evaluate.verdicts import Counts
+from server.evaluate.verdicts import Counts, judge_rows
 from server.normalize.calendar import Day
 from server.normalize.times import iso, unix
 from server.store.driver import Transaction
@@ -39,7 +38,8 @@ class Cell:
 class DecidingRow:
     """A row with the interval in which it was true (``valid_to`` None: it still is), as ISO-8601 text in UTC.
 
-    ``looked_up`` is what the rule found in lists for this row, by the look-up as the rule writes it.
+    ``looked_up`` is what the rule found in lists for this row, by the look-up as the rule writes it. A row that is made
+    of the rows of several queries has no interval of its own: ``valid_from`` is empty.
     """
 
     cells: Sequence[Cell]
@@ -50,12 +50,20 @@ class DecidingRow:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The deciding rows of a device: ``count`` of them, of which some from ``offset`` on are here."""
+    """The deciding rows of a device: ``count`` of them, of which some from ``offset`` on are here.
+
+    ``query`` is whose rows they are; with a comma between them, the queries of whose rows they are made.
+    """
 
     query: str
     count: int
     offset: int
     rows: Sequence[DecidingRow]
+
+    @property
+    def queries(self) -> Sequence[str]:
+        """Whose rows they are, or are made of."""
+        return self.query.split(", ")
 
     @property
     def more(self) -> bool:
@@ -71,6 +79,11 @@ class Reader:
     table: QueryTable
     rule: Rule
     lookups: Mapping[str, str]
+
+    @property
+    def tables(self) -> Sequence[QueryTable]:
+        """The tables of its queries."""
+        return (self.table,)
 
     async def rows(
         self, tx: Transaction, status: str, device_no: int, before: str, limit: int = ROWS_SHOWN, offset: int = 0
@@ -99,6 +112,10 @@ class Reader:
         )
         return Counts.of(*(int(number) for number in found)) if found else Counts(0, 0, 0, 0)
 
+    async def outcome(self, tx: Transaction, device_no: int, before: str) -> tuple[str, str | None]:
+        """What the rows of a device came to just before an instant: status and reason."""
+        return judge_rows(await self.counts(tx, device_no, before), self.rule.quantifier, self.rule.empty)
+
     def _row(self, row: tuple[Any, ...]) -> DecidingRow:
         """A row's values, those the rule reads first; empty ones only where the rule reads them."""
         names = [column.sql_name for column in self.table.columns]
@@ -118,45 +135,7 @@ def after(at: str) -> str:
     return iso(unix(at) + 1)
 
 
-def reader(
-    loaded: LoadedControl,
-    platform: str,
-    day: Day,
-    tables: Mapping[str, QueryTable],
-    lists: Mapping[str, ReferenceList],
-) -> Reader | None:
-    """What asks for the deciding rows; None where the platform has no rule, or its table changed below the rule."""
-    platform_rule = loaded.control.rule(platform)
-    table = tables.get(platform_rule.query) if platform_rule else None
-    if platform_rule is None or table is None:
-        return None
-    kinds = {column.sql_name: column.kind for column in table.columns}
-    try:
-        rule = compile_rule(platform_rule, kinds, lists, day)
-    except RuleError:
-        return None
-    return Reader(platform_rule.query, table, rule, _lookups(platform_rule, kinds, lists, day))
-
-
-async def find_evidence(
-    tx: Transaction,
-    loaded: LoadedControl,
-    status: str,
-    devices: Sequence[tuple[int, str]],
-    day: Day,
-    tables: Mapping[str, QueryTable],
-    lists: Mapping[str, ReferenceList],
-) -> dict[int, Evidence]:
-    """The first deciding rows of each device (number and platform) as of the end of a day: one look-up a device."""
-    readers = {platform: reader(loaded, platform, day, tables, lists) for platform in {one for _, one in devices}}
-    found: dict[int, Evidence] = {}
-    for device_no, platform in devices:
-        if (asked := readers[platform]) is not None:
-            found[device_no] = await asked.rows(tx, status, device_no, day.ends_at)
-    return found
-
-
-def _lookups(
+def lookups_of(
     rule: PlatformRule, kinds: Mapping[str, str], lists: Mapping[str, ReferenceList], day: Day
 ) -> dict[str, str]:
     """SQL for what a rule finds in lists for a row, by the look-up as it is written."""

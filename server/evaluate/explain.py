@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from server.catalog.catalog import Catalog
@@ -11,11 +13,12 @@ from server.catalog.config import Config
 from server.catalog.controls import PlatformRule
 from server.catalog.lists import BUILT_IN
 from server.catalog.targets import TargetedDevice
-from server.evaluate.evidence import Reader, after, reader
+from server.evaluate.evidence import Reader, after
 from server.evaluate.explain_packs import Candidate, Found, candidates, judged_by
 from server.evaluate.explain_silence import AskedTable, Word, config_for, fresh_from, last_word, what_is_missing
 from server.evaluate.explain_subject import Question, Subject, find_subject
 from server.evaluate.explained import ExplainedQuery, ExplainedRule, Explanation, Lapse, Missing, Revision, UsedList
+from server.evaluate.readers import SeveralReader, reader
 from server.evaluate.rules import lists_named
 from server.evaluate.verdicts import (
     ERROR,
@@ -24,10 +27,9 @@ from server.evaluate.verdicts import (
     NO_DATA,
     NOT_APPLICABLE,
     PASS,
+    SILENCES,
     STALE,
-    Counts,
     Verdict,
-    judge_rows,
     judge_silence,
 )
 from server.normalize.calendar import Day
@@ -40,7 +42,7 @@ from server.store.tables import QueryTable
 ROWS, MOST_ROWS = 20, 500
 LAPSES_SHOWN = 20
 _ANSWERS_LOOKED_AT = 1_000
-_BY_ROWS = {None, "rows_break_rule", "rows_match", "no_row_matches", "empty", "condition", "undecided"}
+_BY_ROWS = {None, "rows_break_rule", "rows_match", "no_row_matches", "rule_not_met", "empty", "condition", "undecided"}
 _BY_SILENCE = {"never_answered", "too_old", "query_failed", "denylisted", "incomplete", "other_version"}
 
 
@@ -110,16 +112,22 @@ async def _explained(
 
 
 async def _by_rows(
-    tx: Transaction, told: Explanation, asked: Reader, last: Sequence[Word], fresh: str, page: tuple[int, int]
+    tx: Transaction,
+    told: Explanation,
+    asked: Reader | SeveralReader,
+    last: Sequence[Word],
+    fresh: str,
+    page: tuple[int, int],
 ) -> Explanation:
     """What the rows of the day say, and whether they still say what they said."""
     device_no, end, verdict = told.device.device_no, told.day.ends_at, told.verdict
-    silence = next(filter(None, (_silence(word, fresh) for word in last)), None)
-    counts = None if silence else await asked.counts(tx, device_no, end)
+    silence = min((found for word in last if (found := _silence(word, fresh))), key=SILENCES.index, default=None)
+    counts = await asked.counts(tx, device_no, end) if isinstance(asked, Reader) and not silence else None
     evidence = None
     if verdict.underlying_status in (PASS, FAIL, ERROR, NOT_APPLICABLE) and verdict.reason in _BY_ROWS:
         evidence = await asked.rows(tx, verdict.underlying_status, device_no, end, *page)
-    now = _now(silence, counts, asked)
+    status, reason = silence or await asked.outcome(tx, device_no, end)
+    now = Verdict(status, status, 0, reason)
     same = (now.underlying_status, now.reason) == (verdict.underlying_status, verdict.reason)
     judged_so = verdict.reason in _BY_ROWS | _BY_SILENCE and told.judged_by.exact and not told.rows_deleted
     return replace(
@@ -135,29 +143,29 @@ def _silence(word: Word, fresh: str) -> tuple[str, str] | None:
     return judge_silence(word.heard, word.of.query.version, fresh)
 
 
-def _now(silence: tuple[str, str] | None, counts: Counts | None, asked: Reader) -> Verdict:
-    status, reason = silence or judge_rows(counts or Counts(0, 0, 0, 0), asked.rule.quantifier, asked.rule.empty)
-    return Verdict(status, status, 0, reason)
-
-
-async def _lapses(tx: Transaction, told: Explanation, asked: Reader) -> list[Lapse]:
+async def _lapses(tx: Transaction, told: Explanation, asked: Reader | SeveralReader) -> list[Lapse]:
     """The answers within the day at which the rule was broken; of equal ones on end the first."""
     assert told.rule is not None
-    device_no, version = told.device.device_no, told.rule.queries[0].version
+    device_no, versions = told.device.device_no, {one.query: one.version for one in told.rule.queries}
+    wanted = {table.name: ("ok", versions[table.query]) for table in asked.tables}
     found: list[Lapse] = []
     broken_from: str | None = None
-    last: tuple[str, ...] | None = None
-    for at, *said in await tx.rows(
-        "SELECT at, status, version, fingerprint FROM muster_instants WHERE device_no = ? AND table_name = ?"
-        f" AND at >= ? AND at < ? ORDER BY at LIMIT {_ANSWERS_LOOKED_AT}",
-        (device_no, asked.table.name, told.day.starts_at, told.day.ends_at),
-    ):
-        same, last = tuple(said) == last, tuple(said)
-        if same or said[0] != "ok" or said[1] != version:
+    last: dict[str, tuple[str, ...]] = {}
+    words = await tx.rows(
+        "SELECT at, table_name, status, version, fingerprint FROM muster_instants WHERE device_no = ?"
+        f" AND table_name IN ({', '.join('?' * len(wanted))}) AND at >= ? AND at < ?"
+        f" ORDER BY at LIMIT {_ANSWERS_LOOKED_AT}",
+        (device_no, *wanted, told.day.starts_at, told.day.ends_at),
+    )
+    for at, together in groupby(words, key=itemgetter(0)):
+        new = False
+        for _, name, *said in together:
+            new |= tuple(said) != last.get(name)
+            last[name] = tuple(said)
+        # Each query must have been answered that day, or its rows are not of it.
+        if not new or any(last.get(name, ())[:2] != said for name, said in wanted.items()):
             continue
-        status, reason = judge_rows(
-            await asked.counts(tx, device_no, after(at)), asked.rule.quantifier, asked.rule.empty
-        )
+        status, reason = await asked.outcome(tx, device_no, after(at))
         if status == FAIL and len(found) < LAPSES_SHOWN:
             evidence = await asked.rows(tx, FAIL, device_no, after(at))
             found.append(Lapse(at=at, until=None, reason=reason, evidence=evidence))
@@ -195,7 +203,7 @@ def _packs(subject: Subject, catalog: Catalog) -> list[tuple[str, bool]]:
 
 def _queries(rule: PlatformRule) -> tuple[str, ...]:
     """The queries whose answers decide."""
-    return (rule.query,)
+    return rule.queries
 
 
 def _rule(rule: PlatformRule, catalog: Catalog, config: Config, platform: str) -> ExplainedRule:

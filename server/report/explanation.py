@@ -67,6 +67,8 @@ def _without_reason(it: Explanation) -> str:
     # What is stored now tells why only where it still leads to the same.
     if status == PASS and it.rule and it.counts and it.judged_by.exact and not it.as_stored_now:
         return _why_pass(it.rule, it.counts.total, it.counts.holding)
+    if status == PASS and it.rule and it.rule.quantifier == "sql":
+        return f"the rows of {' and '.join(one.query for one in it.rule.queries)} make up what the rule asks for"
     return MEANINGS[status]
 
 
@@ -153,7 +155,8 @@ def rule_lines(it: Explanation) -> list[str]:
     if rule.undecided:
         lines.append(f"Rows that cannot be judged: {rule.undecided}")
     if rule.applies_when:
-        lines.append(f"It applies where some row satisfies: {rule.applies_when}")
+        what = "this is true" if rule.quantifier == "sql" else "some row satisfies"
+        lines.append(f"It applies where {what}: {rule.applies_when}")
     lines.append(f"An answer without rows means {LABELS[rule.empty].lower()}.")
     counts = plural(it.fresh_within_days, "day")
     lines.append(f"An answer counts for {counts}." if it.fresh_within_days > 1 else "An answer counts for its own day.")
@@ -256,11 +259,16 @@ def rows_heading(it: Explanation) -> str:
     if evidence is None or not evidence.count:
         return ""
     count = plural(evidence.count, "row")
-    kind = {
-        FAIL: f"{count} of {evidence.query} that decided",
-        ERROR: f"{count} of {evidence.query} that cannot be judged",
-        NOT_APPLICABLE: f"{count} of {evidence.query} that show it",
-    }.get(verdict.underlying_status, f"{count} of {evidence.query} that satisfy the rule")
+    one_query = it.rule is None or it.rule.quantifier != "sql"
+    kind = (
+        f"{count} of {evidence.query} that the rule shows"
+        if not one_query
+        else {
+            FAIL: f"{count} of {evidence.query} that decided",
+            ERROR: f"{count} of {evidence.query} that cannot be judged",
+            NOT_APPLICABLE: f"{count} of {evidence.query} that show it",
+        }.get(verdict.underlying_status, f"{count} of {evidence.query} that satisfy the rule")
+    )
     if len(evidence.rows) < evidence.count:
         first = evidence.offset + 1
         kind += f"; here {first:,} to {evidence.offset + len(evidence.rows):,}" if evidence.rows else "; none here"
@@ -275,7 +283,9 @@ def lapse_words(lapse: Lapse) -> str:
 
 
 def interval_words(valid_from: str, valid_to: str | None) -> str:
-    """Since when a row is there, and until when."""
+    """Since when a row is there, and until when; of one made of rows of several queries that is not told."""
+    if not valid_from:
+        return "As of then"
     return f"There since {moment(valid_from)}, " + (f"gone by {moment(valid_to)}" if valid_to else "still there")
 
 

@@ -96,9 +96,9 @@ def _of_control(catalog: Catalog, control: str, platform: str, judged: Mapping[s
     if loaded is None:
         raise StoreError(f"No pack asks for a control {control!r}.")
     rule = loaded.control.rule(platform)
-    if rule is None or rule.confidence == "draft" or rule.query not in judged:
+    if rule is None or rule.confidence == "draft" or any(name not in judged for name in rule.queries):
         raise StoreError(f"The control {control!r} asks nothing of this device: it is not for it.")
-    return {rule.query: judged[rule.query]}
+    return {name: judged[name] for name in rule.queries}
 
 
 async def _withdraw(tx: Transaction, put: Iterable[tuple[int, str, str]]) -> None:

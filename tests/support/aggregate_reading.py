@@ -28,7 +28,7 @@ from tests.support.rule_reading import (
 )
 
 QUERIES = ("a", "b", "c")
-Draw = Callable[[Some], Any]
+Draw = st.DrawFn
 Rows = Callable[[Row], list[Row]]
 
 
