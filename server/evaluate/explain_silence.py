@@ -107,7 +107,7 @@ async def what_is_missing(tx: Transaction, subject: Subject, words: Sequence[Wor
     served = await tx.row("SELECT number, since FROM muster_served WHERE device_no = ?", (device.device_no,))
     told, schedule = await told_at(tx, device.device_no, end)
     return Missing(
-        answers=[await _answer(tx, device.device_no, end, word, config, schedule) for word in words],
+        answers=[await _answer(tx, subject, word, config, schedule) for word in words],
         presence=await _presence(tx, device.device_no, subject),
         served_number=served[0] if served else None,
         served_since=served[1] if served else None,
@@ -118,13 +118,13 @@ async def what_is_missing(tx: Transaction, subject: Subject, words: Sequence[Wor
 
 async def _answer(
     tx: Transaction,
-    device_no: int,
-    end: str,
+    subject: Subject,
     word: Word,
     config: Config | None,
     schedule: Mapping[NameVersion, bool] | None,
 ) -> MissingAnswer:
     query, observed = word.of.query, word.observation
+    device_no, end = subject.device.device_no, subject.day.ends_at
     key, wanted = (device_no, word.of.table, end), (query.query, query.version)
     before = await tx.row(
         f"SELECT MAX(CASE WHEN last_at < ? THEN last_at ELSE first_at END) {_MINE} AND first_at < ? AND {_ANSWERED}",
@@ -136,6 +136,11 @@ async def _answer(
     )
     since = await tx.row("SELECT first_served_at FROM muster_query_versions WHERE query = ? AND version = ?", wanted)
     asked = config.asked.get(query.query) if config else None
+    columns, again = await tx.select(
+        "SELECT why, asked_by, asked_at, sent_at, answered_at, outcome, message FROM muster_asked"
+        " WHERE device_no = ? AND table_name = ? AND day = ? ORDER BY asked_at",
+        (device_no, word.of.table, subject.day.day),
+    )
     return MissingAnswer(
         query=query,
         last_answer_at=before[0] if before else None,
@@ -146,6 +151,7 @@ async def _answer(
         conditional=bool(asked and asked.conditional),
         scheduled=wanted in schedule if schedule else None,
         denylisted=bool(schedule and schedule.get(wanted)),
+        asked_again=[dict(zip(columns, row, strict=True)) for row in again],
     )
 
 

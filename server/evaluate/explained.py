@@ -159,6 +159,8 @@ class MissingAnswer:
     conditional: bool
     scheduled: bool | None
     denylisted: bool
+    asked_again: Sequence[Mapping[str, Any]]
+    """Distributed queries for the answer of that day: why, by whom, when, and what came of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from server.evaluate.explained import Explanation, Missing, MissingAnswer, Observation
-from server.report.words import moment, plural
+from server.report.words import OUTCOMES, moment, plural
 
 _SAID = {
     "ok": "answered",
@@ -109,6 +109,11 @@ def _asked(answer: MissingAnswer, missing: Missing) -> Iterator[str]:
 
 def _answers(answer: MissingAnswer) -> Iterator[str]:
     query = answer.query.query
+    for one in answer.asked_again:
+        who = f"{one['asked_by']} had it" if one["why"] == "asked" else "It was"
+        came = OUTCOMES.get(one["outcome"] or "", one["outcome"] or "Still open").lower()
+        said = f" ({one['message']})" if one["message"] else ""
+        yield f"{who} asked for {query} by distributed query at {moment(one['asked_at'])}: {came}{said}."
     if answer.last_answer_at:
         yield f"The last answer to {query} before the day's end is of {moment(answer.last_answer_at)}."
     else:

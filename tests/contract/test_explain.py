@@ -172,8 +172,20 @@ async def test_what_the_device_told_of_its_config_and_schedule(tmp_path: Path) -
         assert before.missing is None
         await says(f, laptop, "osquery_schedule", DAY / HOUR + 11, {**scheduled, "name": name, "denylisted": "1"})
         await f.judge(1)
+        await f.store.write(
+            lambda tx: tx.run(
+                "INSERT INTO muster_asked (device_no, table_name, asked_at, version, day, why, asked_by, ask_at, sent,"
+                " outcome, message) VALUES (?, 'users', '2026-09-02T12:00:00Z', '', '2026-09-02', 'guarantee', '', '',"
+                " 1, 'failed', 'no such table')",
+                (laptop.device_no,),
+            )
+        )
         after = await told(f, 1)
         assert "osquery has users denylisted" in text(after)
+        assert (
+            "asked for users by distributed query at 2 Sep 2026, 12:00 UTC: the query failed (no such table)."
+            in text(after)
+        )
         await says(f, laptop, "osquery_schedule", DAY / HOUR + 12, {**scheduled, "name": "other"})
         await f.judge(1)
         assert "does not have users in that version" in text(await told(f, 1))
@@ -304,6 +316,8 @@ async def test_a_new_device_is_let_to_settle(tmp_path: Path) -> None:
         laptop = await add_device(store, "laptop")
         await f.users(laptop, 0, 9, ROOT, TOOR)
         await f.judge(0)
+        verdict = "status = 'not_applicable', underlying_status = 'not_applicable', reason = 'new_device'"
+        await store.write(lambda tx: tx.run(f"UPDATE muster_verdicts SET {verdict}"))
         found = await told(f, 0)
         assert (found.verdict.reason, found.as_stored_now) == ("new_device", None)
         assert "in scope since 1 Sep 2026, 09:00 UTC. New ones are let to settle for 3 days" in text(found)
