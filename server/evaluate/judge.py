@@ -65,7 +65,7 @@ async def evaluate(
     done whole, once ``going_on`` says so.
     """
     judging = await begin(store, going_on, told)
-    await _refuse(judging, first, last)
+    await refuse_period(judging, first, last)
     results: list[Judged] = []
     day = first
     try:
@@ -77,7 +77,8 @@ async def evaluate(
     return results
 
 
-async def _refuse(judging: Judging, first: date, last: date) -> None:
+async def refuse_period(judging: Judging, first: date, last: date) -> None:
+    """Raise ``StoreError`` for days that are not there yet, or of which too little is kept to be judged."""
     today = judging.calendar.today(judging.store.clock())
     if last < first:
         raise StoreError(f"The period ends on {last} before it begins on {first}.")

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 from server.catalog.catalog import LoadedControl
 from server.catalog.controls import PlatformRule
+from server.catalog.queries import Query
 from server.catalog.schema import PLATFORMS
 from server.catalog.targets import TargetedDevice
 from server.evaluate import codes, statements
@@ -116,26 +117,32 @@ class Sitting:
     def _compiled(self, court: Court, loaded: LoadedControl, platform: str) -> tuple[Hearing, QueryTable | None, Rule]:
         rule = loaded.control.platforms[platform]  # type: ignore[index]
         query = court.catalog.queries[rule.query, platform]
-        table = self._tables.get(rule.query)
+        table = self._stored(query)
         kinds = {column.name.lower(): column.kind for column in query.columns}
         if table is not None:
             kinds = {column.sql_name: column.kind for column in table.columns}
-        hearing = Hearing(table.name if table else rule.query, query.version, self._fresh_from(loaded))
-        return hearing, table, compile_rule(rule, kinds, court.catalog.lists, self.day)
+        return self._hearing(query, loaded), table, compile_rule(rule, kinds, court.catalog.lists, self.day)
 
     def _several(self, court: Court, loaded: LoadedControl, platform: str, rule: PlatformRule) -> Docket:
         """The docket of a rule of several queries. Raises ``RuleError``."""
-        tables = {name: table for name in rule.queries if (table := self._tables.get(name))}
+        queries = {name: court.catalog.queries[name, platform] for name in rule.queries}
+        tables = {name: table for name, query in queries.items() if (table := self._stored(query))}
         shapes = shapes_on(court.catalog, platform) | shapes_of(tables)
-        fresh = self._fresh_from(loaded)
-        hearings = [
-            Hearing(tables[name].name if name in tables else name, court.catalog.queries[name, platform].version, fresh)
-            for name in rule.queries
-        ]
+        hearings = [self._hearing(query, loaded) for query in queries.values()]
         aggregate = compile_aggregate(rule, shapes, court.catalog.lists, self.day)
         all_there = len(tables) == len(hearings)
         stored = tuple(tables.values()) if all_there else ()
         return SeveralDocket(platform, (loaded.control_id,), tuple(hearings), stored, aggregate, self.day)
+
+    def _stored(self, query: Query) -> QueryTable | None:
+        """The table of a query's rows; None where it lacks a column, and so has no row of this version."""
+        table = self._tables.get(query.name)
+        stored = {column.name.lower() for column in table.columns} if table else set()
+        return table if {column.name.lower() for column in query.columns} <= stored else None
+
+    def _hearing(self, query: Query, loaded: LoadedControl) -> Hearing:
+        table = self._tables.get(query.name)
+        return Hearing(table.name if table else query.name, query.version, self._fresh_from(loaded))
 
     def _fresh_from(self, loaded: LoadedControl) -> str:
         days = loaded.control.fresh_within_days - 1
