@@ -212,3 +212,14 @@ def test_the_command_reads_well(tmp_path: Path) -> None:
     assert period.startswith(f"{day(0)} to {day(9)}, 10 days judged, provisional\n") and "(none)" in period
     wrong = muster_here("posture", "--database", url, "--day", "2999-01-01", check=False)
     assert wrong.returncode == 2 and "in the future" in wrong.stderr
+
+
+def test_the_command_says_that_nothing_was_judged(tmp_path: Path) -> None:
+    async def make() -> str:
+        async with open_store(tmp_path):
+            return await url_in(tmp_path)
+
+    url = asyncio.run(make())
+    assert muster_here("posture", "--database", url).stdout.splitlines()[1:] == ["Nothing was judged."]
+    told = json.loads(muster_here("posture", "--database", url, "--by", "owner", "--json").stdout)
+    assert told["groups"] == [] and told["fleet"]["pass_rate"] is None

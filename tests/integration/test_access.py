@@ -22,6 +22,8 @@ CLOSED = [
     "/api/v1/devices",
     "/api/v1/controls",
     "/api/v1/posture?day=2026-01-01",
+    "/api/v1/posture?by=tag&day=2026-01-01",
+    "/api/v1/failures?open=1",
     "/api/v1/queries",
     "/api/v1/coverage",
     "/api/v1/exemptions",
