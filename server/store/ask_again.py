@@ -96,9 +96,11 @@ def _of_control(catalog: Catalog, control: str, platform: str, judged: Mapping[s
     if loaded is None:
         raise StoreError(f"No pack asks for a control {control!r}.")
     rule = loaded.control.rule(platform)
-    if rule is None or rule.confidence == "draft" or any(name not in judged for name in rule.queries):
+    queries = rule.queries if rule and rule.confidence != "draft" else ()
+    found = {name: judged[name] for name in queries if name in judged}
+    if not found:
         raise StoreError(f"The control {control!r} asks nothing of this device: it is not for it.")
-    return {name: judged[name] for name in rule.queries}
+    return found
 
 
 async def _withdraw(tx: Transaction, put: Iterable[tuple[int, str, str]]) -> None:
