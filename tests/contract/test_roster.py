@@ -164,9 +164,11 @@ async def test_days_from_the_earliest_changed_last_day_on_are_news(tmp_path: Pat
         days = await closed(f.store)
         assert days[-1] == "2026-09-13"
         assert await news_since(f.store) == []
-        # Of what no last day tells, from now on; and as far back as days are judged at all.
+        # The first one counts for every day, as far back as days are judged at all: it tells who has not left. Then of
+        # what no last day tells, from now on.
         for said, first in (
-            (ADA, TODAY),
+            (ADA, "2026-06-17"),
+            (replace(ADA, name="Ada L."), TODAY),
             (replace(ADA, last_day="2026-09-10"), "2026-09-10"),
             (LEFT, "2026-09-05"),
             (replace(ADA, last_day="2026-10-05"), "2026-09-05"),
@@ -185,7 +187,7 @@ async def test_news_name_the_import_they_come_from(tmp_path: Path) -> None:
         await roster(f.store, LEFT)
         await roster(f.store, ADA, BOB)
         assert await rows(f.store, "SELECT subject, first_day, last_day, detail FROM muster_news") == [
-            ("people", "2026-09-05", "9999-12-31", "import 2 of people.csv")
+            ("people", "2026-06-17", "9999-12-31", "import 2 of people.csv")
         ]
 
 
