@@ -362,7 +362,8 @@ async def test_a_scope_that_begins_in_the_past_brings_its_days(tmp_path: Path) -
         await f.judge(*range(14))
         await register(f.store, asset("S1", platform="linux"))
         (number,) = (row[0] for row in await rows(f.store, "SELECT device_no FROM muster_devices"))
-        assert await news_since(f.store) == [("device", "", number, TODAY), ("list", "assets", 0, TODAY)]
+        # The first register tells of every day which machines are not in it.
+        assert await news_since(f.store) == [("device", "", number, TODAY), ("list", "assets", 0, "2026-06-17")]
         await register(f.store, asset("S1", platform="linux", in_scope_from="2026-09-06"))
         assert await news_since(f.store) == [("device", "", number, "2026-09-06"), ("list", "assets", 0, "2026-09-06")]
         await register(f.store, asset("S1", platform="linux", in_scope_from="2026-09-10"))
