@@ -82,12 +82,11 @@ def controls_answering(catalog: Catalog, criterion: str) -> tuple[str, ...]:
 def day_named(text: str, name: str) -> str:
     """A day as it is written. Raises ``AskedError``."""
     try:
-        day = date.fromisoformat(text)
-    except ValueError as error:
-        raise AskedError(f"{name} is a day, written YYYY-MM-DD") from error
-    if day.isoformat() != text:
-        raise AskedError(f"{name} is a day, written YYYY-MM-DD")
-    return text
+        if date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise AskedError(f"{name} is a day, written YYYY-MM-DD, not {text[:40]!r}")
 
 
 def _period(told: Mapping[str, str], today: date, day: str | None) -> tuple[str, str]:

@@ -164,9 +164,11 @@ async def test_days_from_the_earliest_changed_last_day_on_are_news(tmp_path: Pat
         days = await closed(f.store)
         assert days[-1] == "2026-09-13"
         assert await news_since(f.store) == []
-        # Of what no last day tells, from now on; and as far back as days are judged at all.
+        # The first one counts for every day, as far back as days are judged at all: it tells who has not left. Then of
+        # what no last day tells, from now on.
         for said, first in (
-            (ADA, TODAY),
+            (ADA, "2026-06-17"),
+            (replace(ADA, name="Ada L."), TODAY),
             (replace(ADA, last_day="2026-09-10"), "2026-09-10"),
             (LEFT, "2026-09-05"),
             (replace(ADA, last_day="2026-10-05"), "2026-09-05"),
@@ -185,7 +187,7 @@ async def test_news_name_the_import_they_come_from(tmp_path: Path) -> None:
         await roster(f.store, LEFT)
         await roster(f.store, ADA, BOB)
         assert await rows(f.store, "SELECT subject, first_day, last_day, detail FROM muster_news") == [
-            ("people", "2026-09-05", "9999-12-31", "import 2 of people.csv")
+            ("people", "2026-06-17", "9999-12-31", "import 2 of people.csv")
         ]
 
 
@@ -360,7 +362,8 @@ async def test_a_scope_that_begins_in_the_past_brings_its_days(tmp_path: Path) -
         await f.judge(*range(14))
         await register(f.store, asset("S1", platform="linux"))
         (number,) = (row[0] for row in await rows(f.store, "SELECT device_no FROM muster_devices"))
-        assert await news_since(f.store) == [("device", "", number, TODAY), ("list", "assets", 0, TODAY)]
+        # The first register tells of every day which machines are not in it.
+        assert await news_since(f.store) == [("device", "", number, TODAY), ("list", "assets", 0, "2026-06-17")]
         await register(f.store, asset("S1", platform="linux", in_scope_from="2026-09-06"))
         assert await news_since(f.store) == [("device", "", number, "2026-09-06"), ("list", "assets", 0, "2026-09-06")]
         await register(f.store, asset("S1", platform="linux", in_scope_from="2026-09-10"))

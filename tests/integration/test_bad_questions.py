@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -11,7 +12,7 @@ from tests.support.server import Server, muster_here
 
 CONTROL = "only-root-has-uid-0"
 PERIOD = ("--from", "2026-02-02", "--to", "2026-02-01")
-EXEMPT = ("--until", "2999-01-01", "--reason", "x", "--requested-by", "ann", "--approved-by", "bob")
+EXEMPT = ("--until", "SOON", "--reason", "x", "--requested-by", "ann", "--approved-by", "bob")
 COMMANDS: list[tuple[tuple[str, ...], int, str]] = [
     (("evaluate", "--day", "2999-01-01"), 1, "in the future"),
     (("evaluate", *PERIOD), 1, "ends on 2026-02-01 before it begins on 2026-02-02"),
@@ -25,10 +26,14 @@ COMMANDS: list[tuple[tuple[str, ...], int, str]] = [
     (("exempt", "grant", "nobody", CONTROL, *EXEMPT), 1, "'nobody' is not known"),
     (("exempt", "grant", "--tag", "nothing", CONTROL, *EXEMPT), 1, "No device has the tag 'nothing'"),
     (("exempt", "grant", "--person", "nobody", CONTROL, *EXEMPT), 1, "'nobody' is neither in the roster nor"),
+    (("exempt", "grant", "nobody", "nope", *EXEMPT), 1, "There is no control 'nope'"),
+    (("exempt", "grant", "nobody", CONTROL, "--until", "2999-01-01", *EXEMPT[2:]), 1, "exemption_days_max"),
+    (("exempt", "grant", "nobody", CONTROL, "--until", "2001-01-01", *EXEMPT[2:]), 1, "would end before it begins"),
     (("exempt", "approve", "none"), 1, "There is no exemption 'none'"),
     (("exempt", "revoke", "none", "--reason", "x"), 1, "There is no exemption 'none'"),
     (("exempt", "show", "none"), 1, "There is no exemption 'none'"),
     (("zone", "Mars/Olympus"), 2, "no time zone"),
+    (("explain", "nobody", CONTROL), 1, "There is no device 'nobody'"),
 ]
 PATHS: list[tuple[str, dict[str, str], int, str]] = [
     ("posture", {}, 400, "day"),
@@ -41,12 +46,16 @@ PATHS: list[tuple[str, dict[str, str], int, str]] = [
     ("failures", {"control": "nope"}, 400, "no control 'nope'"),
     ("exemptions", {"active": "soon"}, 400, "active"),
     ("exemptions/none", {}, 404, "There is no exemption 'none'"),
+    ("explain", {}, 400, "explain needs ?device=&control="),
+    ("explain", {"device": "nobody", "control": CONTROL}, 404, "There is no device 'nobody'"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), COMMANDS, ids=[" ".join(one[0][:4]) for one in COMMANDS])
+@pytest.mark.parametrize(("arguments", "code", "says"), COMMANDS, ids=[" ".join(one[0][:6]) for one in COMMANDS])
 def test_commands(server: Server, arguments: tuple[str, ...], code: int, says: str) -> None:
-    done = muster_here(*arguments, "--database", server.database, check=False)
+    soon = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
+    given = [soon if one == "SOON" else one for one in arguments]
+    done = muster_here(*given, "--database", server.database, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     assert says in done.stderr
     assert done.stdout == ""
