@@ -47,6 +47,7 @@ def judging_a_day(kind: str, scale: Scale) -> Iterator[Line]:
             "days": days,
             "rows_fetched": found[-1].rows,
             "us_a_verdict": round(value * 1e6 / (count * CONTROLS), 2),
+            "cpu_us_a_verdict": round(median(day.cpu for day in found) * 1e6 / (count * CONTROLS), 2),
             "limit_fetched_for_each_control": round(each, 3),
             "ratio_fetched_for_each_control": round(value / each, 3),
         },
@@ -60,6 +61,8 @@ class _Day(NamedTuple):
     fetched: float
     fetched_each: float
     rows: int
+    cpu: float
+    """Seconds of this process's processors for judging; of a database within it, its share too."""
 
 
 async def _days(store: Store, days: int) -> list[_Day]:
@@ -73,12 +76,12 @@ async def _days(store: Store, days: int) -> list[_Day]:
         day = start + timedelta(days=number)
         bounds = day_of(day, "UTC")
         await _answer(store, devices, number, unix(bounds.starts_at) + HALF_A_DAY)
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         await evaluate(store, day, day)
-        judged = time.perf_counter() - began
+        judged, cpu = time.perf_counter() - began, time.process_time() - worked
         fetched, rows = await _fetch(store, sorted(set(queries)), bounds.ends_at)
         each, _ = await _fetch(store, queries, bounds.ends_at)
-        found.append(_Day(judged, fetched, each, rows))
+        found.append(_Day(judged, fetched, each, rows, cpu))
     return found[1:]
 
 

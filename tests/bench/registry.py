@@ -67,12 +67,13 @@ BENCHES = (
         name="judging",
         measure=judging_a_day,
         reading="""
-            The shipped controls and copies of them, 25 in all, over devices of three platforms which answered
-            every query on that day; on one device in fifty a verdict changed since the day before. The limit is
-            to fetch once, through the same driver, all the verdicts rest on: the devices, the rows true at the
-            end of the day, and when each device last answered. Controls share queries, so
-            `limit_fetched_for_each_control` says what it takes to fetch them as often as a control and platform
-            reads them. `--full` takes 100,000 devices.
+            25 of the shipped controls over devices of three platforms which answered every query of theirs on
+            that day; on one device in fifty a verdict changed since the day before. The limit is to fetch once,
+            through the same driver, all the verdicts rest on: the devices, the rows true at the end of the day,
+            and when each device last answered.
+            Controls share queries, so `limit_fetched_for_each_control` says what it takes to fetch them as often
+            as a control and platform reads them. `cpu_us_a_verdict` is of this process: with SQLite all there is,
+            with Postgres without the server's. `--full` takes 100,000 devices.
         """,
     ),
     Bench(
