@@ -98,9 +98,7 @@ async def test_a_control_of_several_queries_asks_them_all(tmp_path: Path, contro
     async with fleet(tmp_path, TWO) as f:
         await f.device("a")
         assert (await ask(f, "a", control)).queries == asked
-        assert await f.go_on(3 * HOUR) == 2 - len(asked), (
-            "what was asked today is not asked again"
-        )
+        assert await f.go_on(3 * HOUR) == 2 - len(asked), "what was asked today is not asked again"
 
 
 async def test_what_osquery_has_denylisted_is_not_asked(tmp_path: Path) -> None:
