@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
@@ -87,8 +88,9 @@ class Writing:
     """Compiles what only a SELECT has; None for what it has not either. Values of lists are sub-selects then."""
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> exp.Expr:
-    """The tree of a condition; raises ``RuleError``."""
+    """The tree of a condition, not to be changed; raises ``RuleError``."""
     if SqlText(text, 1).open_joins():
         raise RuleError("JOIN is not in the rule language")
     try:

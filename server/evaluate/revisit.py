@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -27,6 +27,8 @@ from server.store.store import Store
 
 PAGE = 2_000
 """Devices that are fetched of the news at a time."""
+CROWD, MANY = 5_000, 4
+"""Devices with consecutive numbers; and how much news of each is much."""
 DELETED = 20_000
 """Device numbers of which news are deleted in one transaction."""
 
@@ -121,6 +123,9 @@ async def _judge_day(judging: Judging, day: date, news: News) -> None:
     rest = prepared.versions.keys() - due
     if not rest:
         return
+    crowds = await judging.store.read(partial(_crowds, prepared, news.seq))
+    for devices in crowds:
+        await judge_devices(judging, prepared, rest, devices, grounds_of(judging, prepared, rest))
     reads = prepared.sitting(rest).reads()
     for subject in news.subjects:
         if not subject.first_day <= prepared.day.day <= subject.last_day:
@@ -132,15 +137,41 @@ async def _judge_day(judging: Judging, day: date, news: News) -> None:
         else:
             controls = {one for one in rest if (subject.kind, subject.subject) in reads[one]}
         if controls:
-            await _judge_subject(judging, prepared, subject, news.seq, controls)
+            await _judge_subject(judging, prepared, subject, news.seq, controls, crowds)
+
+
+async def _crowds(prepared: Prepared, seq: int, tx: Transaction) -> list[Devices]:
+    """Stretches of devices of most of which there are news of many queries, as after a time without a server.
+
+    These are judged whole, which takes less than to judge them once for each query.
+    """
+    found = await tx.rows(
+        f"SELECT (device_no - 1) / {CROWD}, COUNT(*), COUNT(DISTINCT device_no) FROM muster_news"
+        " WHERE device_no > 0 AND noted_seq <= ? AND first_day <= ? AND last_day >= ?"
+        f" GROUP BY (device_no - 1) / {CROWD}",
+        (seq, prepared.day.day, prepared.day.day),
+    )
+    crowds = []
+    for stretch, news, devices in found:
+        low, high = stretch * CROWD + 1, min((stretch + 1) * CROWD, prepared.highest)
+        if news >= MANY * devices and 2 * devices >= high - low + 1:
+            crowds.append(Devices(low, high))
+    return crowds
 
 
 async def _judge_subject(
-    judging: Judging, prepared: Prepared, subject: Subject, seq: int, controls: Collection[str]
+    judging: Judging,
+    prepared: Prepared,
+    subject: Subject,
+    seq: int,
+    controls: Collection[str],
+    judged: Sequence[Devices],
 ) -> None:
+    """Judge what there are news of, but for the devices that are judged whole already."""
     grounds = grounds_of(judging, prepared, controls)
-    async for numbers in _pages(judging.store, subject, prepared.day.day, seq):
-        everybody = numbers[0] == EVERY_DEVICE
+    async for page in _pages(judging.store, subject, prepared.day.day, seq):
+        everybody = page[0] == EVERY_DEVICE
+        numbers = [number for number in page if not any(number in devices for devices in judged)]
         for devices in stretches_of(prepared) if everybody else _named(numbers):
             await judge_devices(judging, prepared, controls, devices, grounds)
         if everybody:
@@ -166,7 +197,7 @@ async def _pages(store: Store, subject: Subject, day: str, seq: int) -> AsyncIte
 
 def _named(numbers: list[int]) -> Iterator[Devices]:
     """The devices; where they lie close all those between them too, which takes less than naming them."""
-    if len(numbers) * 2 > numbers[-1] - numbers[0]:
+    if numbers and len(numbers) * 2 > numbers[-1] - numbers[0]:
         yield Devices(numbers[0], numbers[-1])
     else:
         yield from named(numbers)

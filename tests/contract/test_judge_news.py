@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server.api.keys import Presence
-from server.evaluate import prepared, sitting
+from server.evaluate import prepared, revisit, sitting
 from server.evaluate.judge import evaluate
 from server.evaluate.revisit import judge_news
 from server.evaluate.rules import Rule, compile_rule
@@ -63,6 +63,26 @@ async def test_only_the_named_device_days_and_controls_are_judged_again(tmp_path
         await only_news(f, [News("query", "elsewhere", untold.device_no, day(0), ON_AND_ON)])
         assert await judge_news(f.store, running=False)
         assert (await statuses(f, untold))[0][:3] == ["pass"] * 3
+
+
+async def test_where_nearly_all_is_news_devices_are_judged_whole_and_their_neighbours_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revisit, "CROWD", 2)
+    monkeypatch.setattr(revisit, "MANY", 1)
+    async with fleet(tmp_path) as f:
+        laptops = [await add_device(f.store, f"laptop-{number}") for number in range(4)]
+        for hour, users in ((9, [ROOT]), (12, [ROOT, TOOR])):
+            for device in laptops:
+                await f.users(device, 0, hour, *users)
+            if hour == 9:
+                await f.judge(0)
+        named = [laptops[number].device_no for number in (0, 1)]
+        await only_news(f, [News(*QUERY, number, day(0), day(0)) for number in named])
+        assert await judge_news(f.store, running=False)
+        found = [one[0] for one in await statuses(f, *laptops)]
+        assert found == ["fail", "fail", "pass", "pass"]
+        assert await rows(f.store, "SELECT COUNT(*) FROM muster_news") == [(0,)]
 
 
 async def test_news_of_a_device_or_of_all_devices_concern_what_they_say(tmp_path: Path) -> None:
