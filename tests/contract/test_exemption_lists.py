@@ -13,7 +13,8 @@ from server.catalog.fleet import Fleet as Settings
 from server.store.exempt_lists import show_exemption
 from server.store.exempting import By, ExemptionError, NoExemptionError, Terms
 from server.store.in_force import InForce, Part
-from tests.contract.test_exemptions import ASKED, FIRST, LATER, of, of_tag, office, text
+from server.store.retention import Limits, retain
+from tests.contract.test_exemptions import ASKED, FIRST, LATER, at, of, of_tag, office, text
 from tests.contract.test_judge import CATALOG, CONTROL, ROOT, TOOR
 from tests.support.stores import add_device, rows
 
@@ -55,6 +56,17 @@ async def test_those_that_end_soon_and_those_nobody_needs(tmp_path: Path) -> Non
         assert [device["underlying_status"] for device in shown["devices"]] == ["fail"]
         with pytest.raises(NoExemptionError):
             await o.store.read(lambda tx: show_exemption(tx, "none", text(9)))
+
+
+async def test_exemptions_are_kept_for_ever(tmp_path: Path) -> None:
+    async with office(tmp_path) as o:
+        laptop = await add_device(o.store, "laptop")
+        o.now(3)
+        await o.grant(of(laptop))
+        before = [await rows(o.store, f"SELECT * FROM {name}") for name in ("exemptions", "exemption_devices")]
+        late = "2040-01-01T00:00:00Z"
+        await retain(o.store.driver, Limits(rows=late, events=late, verdicts="2040-01-01"), at(5000))
+        assert [await rows(o.store, f"SELECT * FROM {name}") for name in ("exemptions", "exemption_devices")] == before
 
 
 # -- bad input ----------------------------------------------------------------------------------------------------

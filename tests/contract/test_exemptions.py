@@ -18,7 +18,6 @@ from server.store.driver import Transaction
 from server.store.exempt_lists import Filter, list_exemptions, show_exemption
 from server.store.exempting import Asked, By, ExemptionError, Terms
 from server.store.exemptions import exempted
-from server.store.retention import Limits, retain
 from server.store.store import Store
 from tests.contract.test_judge import CATALOG, CONTROL, DAY, MIDNIGHT, ROOT, TOOR, Fleet
 from tests.contract.test_roster import ADA, BOB, roster, source
@@ -393,14 +392,3 @@ async def test_an_erased_person_is_named_nowhere_and_covered_no_more(tmp_path: P
         entries = {entry["scope"]: entry for entry in await o.listed(6)}
         assert (entries["person"]["subject"], entries["person"]["reason"]) == (stone, "(erased)")
         assert (entries["tag"]["requested_by"], entries["tag"]["reason"]) == (stone, "a lab")
-
-
-async def test_exemptions_are_kept_for_ever(tmp_path: Path) -> None:
-    async with office(tmp_path) as o:
-        laptop = await add_device(o.store, "laptop")
-        o.now(3)
-        await o.grant(of(laptop))
-        before = [await rows(o.store, f"SELECT * FROM {name}") for name in ("exemptions", "exemption_devices")]
-        late = "2040-01-01T00:00:00Z"
-        await retain(o.store.driver, Limits(rows=late, events=late, verdicts="2040-01-01"), at(5000))
-        assert [await rows(o.store, f"SELECT * FROM {name}") for name in ("exemptions", "exemption_devices")] == before
