@@ -82,11 +82,12 @@ def controls_answering(catalog: Catalog, criterion: str) -> tuple[str, ...]:
 def day_named(text: str, name: str) -> str:
     """A day as it is written. Raises ``AskedError``."""
     try:
-        if date.fromisoformat(text).isoformat() == text:
-            return text
+        day = date.fromisoformat(text).isoformat()
     except ValueError:
-        pass
-    raise AskedError(f"{name} is a day, written YYYY-MM-DD, not {text[:40]!r}")
+        day = ""
+    if day != text:
+        raise AskedError(f"{name} is a day, written YYYY-MM-DD, not {text[:40]!r}")
+    return text
 
 
 def _period(told: Mapping[str, str], today: date, day: str | None) -> tuple[str, str]:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from server.evaluate.explain import explain
+from server.evaluate.explain_subject import Question
 from server.normalize.times import iso
 from tests.support.fleet_days import DAYS, at, sent
 from tests.support.fleet_run import Life, fleet_at_first
@@ -152,7 +154,19 @@ async def test_ten_days(tmp_path: Path) -> None:
         assert len(made) == len(hand_made)
         await _runs_totals_and_days(life)
         await _coverage_and_devices(life)
+        await _explanations(life)
         await _judging_all_again_changes_nothing(life)
+
+
+async def _explanations(life: Life) -> None:
+    """What explains a verdict reads the rows by itself, and comes to the same."""
+    known, wrong = words(), []
+    for (control, device, day), word in by_hand().items():
+        if word != "-" and (day == "2026-10-22" or (control, day) == ("disk", "2026-10-27")):
+            found = await explain(life.store, Question(device, control, day))
+            if (known[found.verdict], found.as_stored_now) != (word, None):
+                wrong.append((control, device, day, word, found.verdict, found.as_stored_now))
+    assert wrong == []
 
 
 async def _runs_totals_and_days(life: Life) -> None:

@@ -56,3 +56,8 @@ def test_the_collector_needs_little() -> None:
             if isinstance(node, ast.ImportFrom) and node.module:
                 names.append(node.module)
             assert {name.split(".")[0] for name in names} <= allowed, path
+
+
+def test_every_migration_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:4] for path in sorted(ROOT.glob("server/store/migrations/*.sql"))]
+    assert numbers == sorted(set(numbers)), "of two with one number only one would be applied"
