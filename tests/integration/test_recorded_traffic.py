@@ -83,7 +83,10 @@ def test_nothing_was_set_aside(replayed: Server) -> None:
 def test_the_day_is_judged(replayed: Server) -> None:
     muster("evaluate", "--database", replayed.database, "--day", "2026-11-22")
     verdicts = dict(
-        ask(replayed.database, "SELECT control, status || COALESCE(' ' || reason, '') FROM posture ORDER BY 1")
+        ask(
+            replayed.database,
+            "SELECT control, status || COALESCE(' ' || reason, '') FROM posture WHERE day = '2026-11-22' ORDER BY 1",
+        )
     )
     assert verdicts["release-supported"] == "pass"
     assert verdicts["only-root-has-uid-0"] == "pass"
