@@ -33,6 +33,7 @@ from server.normalize.calendar import FIRST_DAY, Day
 from server.normalize.times import iso, unix
 from server.store.driver import StoreError, Transaction
 from server.store.in_force import InForce
+from server.store.news import DEVICE, EVERY_DEVICE, News, note
 from server.store.store import Store
 
 GRACE_SECONDS = 3600
@@ -100,12 +101,37 @@ async def _judge_whole(judging: Judging, bounds: Day, *, as_applied: bool) -> li
         return now
 
     prepared = await prepare(judging, bounds, partial(packs_held_to, store) if as_applied else by_now)
+    application = prepared.application if as_applied else await _other(store, prepared.day)
+    begun = None if as_applied else await _begin_anew(judging, prepared, application)
     await give_up(judging, prepared)
     results = await judge_stretches(judging, prepared, prepared.versions.keys())
     over = store.clock() >= unix(prepared.day.ends_at) + GRACE_SECONDS
     if over and store.in_force is now:  # else it is due still, and judged by what is in force now
-        await _close(judging, prepared, prepared.application if as_applied else await _other(store, prepared.day))
+        await _close(judging, prepared, application)
+    if begun is not None:
+        await judging.turns.write(partial(_end_anew, prepared.day.day, begun))
     return results
+
+
+async def _begin_anew(judging: Judging, prepared: Prepared, application: int | None) -> int:
+    """Let a day be news of its own until it is judged by these packs, and hold a closed one to them; the sequence.
+
+    Broken off it is gone on with by whoever judges next: no day is left that is judged by these packs for some devices
+    and by others for the rest.
+    """
+    day = prepared.day.day
+
+    async def work(tx: Transaction) -> int:
+        held = "UPDATE muster_days SET application = CAST(? AS BIGINT) WHERE day = ? AND state <> 'open'"
+        await tx.run(held, (application, day))
+        await note(tx, [News(DEVICE, day, EVERY_DEVICE, day, day, "judged by other packs")])
+        return await tx.seq()
+
+    return await judging.turns.write(work)
+
+
+async def _end_anew(day: str, begun: int, tx: Transaction) -> None:
+    await tx.run("DELETE FROM muster_news WHERE kind = ? AND subject = ? AND noted_seq <= ?", (DEVICE, day, begun))
 
 
 async def _other(store: Store, day: Day) -> int | None:
