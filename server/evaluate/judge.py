@@ -33,6 +33,7 @@ from server.normalize.calendar import FIRST_DAY, Day
 from server.normalize.times import iso, unix
 from server.store.driver import StoreError, Transaction
 from server.store.in_force import InForce
+from server.store.news import DEVICE, EVERY_DEVICE, News, note
 from server.store.store import Store
 
 GRACE_SECONDS = 3600
@@ -70,7 +71,8 @@ async def evaluate(
     day = first
     try:
         while day <= last:
-            results += await _judge_whole(judging, judging.calendar.day(day), as_applied=as_applied)
+            async with judging.turn():
+                results += await _judge_whole(judging, judging.calendar.day(day), as_applied=as_applied)
             day += timedelta(days=1)
     except BrokenOffError:
         pass
@@ -99,12 +101,37 @@ async def _judge_whole(judging: Judging, bounds: Day, *, as_applied: bool) -> li
         return now
 
     prepared = await prepare(judging, bounds, partial(packs_held_to, store) if as_applied else by_now)
+    application = prepared.application if as_applied else await _other(store, prepared.day)
+    begun = None if as_applied else await _begin_anew(judging, prepared, application)
     await give_up(judging, prepared)
     results = await judge_stretches(judging, prepared, prepared.versions.keys())
     over = store.clock() >= unix(prepared.day.ends_at) + GRACE_SECONDS
     if over and store.in_force is now:  # else it is due still, and judged by what is in force now
-        await _close(store, prepared, prepared.application if as_applied else await _other(store, prepared.day))
+        await _close(judging, prepared, application)
+    if begun is not None:
+        await judging.turns.write(partial(_end_anew, prepared.day.day, begun))
     return results
+
+
+async def _begin_anew(judging: Judging, prepared: Prepared, application: int | None) -> int:
+    """Let a day be news of its own until it is judged by these packs, and hold a closed one to them; the sequence.
+
+    Broken off it is gone on with by whoever judges next: no day is left that is judged by these packs for some devices
+    and by others for the rest.
+    """
+    day = prepared.day.day
+
+    async def work(tx: Transaction) -> int:
+        held = "UPDATE muster_days SET application = CAST(? AS BIGINT) WHERE day = ? AND state <> 'open'"
+        await tx.run(held, (application, day))
+        await note(tx, [News(DEVICE, day, EVERY_DEVICE, day, day, "judged by other packs")])
+        return await tx.seq()
+
+    return await judging.turns.write(work)
+
+
+async def _end_anew(day: str, begun: int, tx: Transaction) -> None:
+    await tx.run("DELETE FROM muster_news WHERE kind = ? AND subject = ? AND noted_seq <= ?", (DEVICE, day, begun))
 
 
 async def _other(store: Store, day: Day) -> int | None:
@@ -113,11 +140,11 @@ async def _other(store: Store, day: Day) -> int | None:
     return now.number if now.number and now.hash != at_end.hash else None
 
 
-async def _close(store: Store, prepared: Prepared, application: int | None) -> None:
+async def _close(judging: Judging, prepared: Prepared, application: int | None) -> None:
     day = prepared.day.day
     if prepared.state == "open" or prepared.application != application:
-        at = iso(store.clock())
-        await store.write(
+        at = iso(judging.store.clock())
+        await judging.turns.write(
             lambda tx: tx.run(
                 "UPDATE muster_days SET state = CASE WHEN state = 'open' THEN 'closed' ELSE state END,"
                 " closed_at = COALESCE(closed_at, CAST(? AS TEXT)), application = CAST(? AS BIGINT) WHERE day = ?",
@@ -157,6 +184,7 @@ async def judge_devices(
     """Judge some devices by some controls, and write what is not what it was. Raises ``BrokenOffError``."""
     if not judging.going_on():
         raise BrokenOffError
+    await judging.turns.keep()
     sitting, day = prepared.sitting(controls), prepared.day.day
     latest = dict(prepared.numbers.values())
     eve = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
@@ -221,7 +249,7 @@ async def give_up(judging: Judging, prepared: Prepared) -> None:
             changes = [Change(number, device_no, None) for device_no in having]
             for start in range(0, len(changes), AT_A_TIME):
                 await _write(judging, day, changes[start : start + AT_A_TIME], grounds)
-        await judging.store.write(partial(forget_judged, control_no=number, day=day))
+        await judging.turns.write(partial(forget_judged, control_no=number, day=day))
 
 
 async def _write(judging: Judging, day: str, part: Sequence[Change], grounds: Grounds) -> dict[int, int]:
@@ -231,7 +259,7 @@ async def _write(judging: Judging, day: str, part: Sequence[Change], grounds: Gr
         known = seq or await tx.seq()
         return await write_verdicts(tx, day, part, grounds, known), known
 
-    done, judging.seq = await judging.store.write(write)
+    done, judging.seq = await judging.turns.write(write)
     return done
 
 
@@ -244,7 +272,7 @@ async def _record(judging: Judging, prepared: Prepared, controls: Collection[str
         if prepared.recorded.get(control) != prepared.versions[control]
     ]
     if rows:
-        await judging.store.write(
+        await judging.turns.write(
             lambda tx: tx.many(
                 "INSERT INTO muster_evaluation (control_no, day, rule_version, canary_version, evaluated_at)"
                 " VALUES (?, ?, ?, ?, ?) ON CONFLICT (control_no, day) DO UPDATE SET"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,6 +21,7 @@ from server.store.driver import Transaction
 from server.store.exemptions import exempted
 from server.store.in_force import InForce, held_to
 from server.store.store import Store
+from server.store.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,18 @@ class Judging:
     store: Store
     calendar: Calendar
     going_on: Callable[[], bool]
+    turns: Turns
     told: Told | None = None
     seq: int = 0
     """The commit sequence of its first verdicts, by which its revisions are known; 0 while nothing is written."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Judge a day within it: meanwhile nobody else does. Raises ``BrokenOffError``."""
+        async with self.turns.one(self.going_on) as had:
+            if not had:
+                raise BrokenOffError
+            yield
 
 
 @dataclass
@@ -79,7 +90,7 @@ class Prepared:
 
 async def begin(store: Store, going_on: Callable[[], bool] = lambda: True, told: Told | None = None) -> Judging:
     """A judging that begins now."""
-    return Judging(store, await store.read(read_calendar), going_on, told)
+    return Judging(store, await store.read(read_calendar), going_on, Turns(store.write), told)
 
 
 async def packs_held_to(store: Store, ends_at: str, application: int | None) -> InForce:

@@ -95,7 +95,7 @@ async def write_verdicts(
         if change.device_no not in erased:
             by_control.setdefault(change.control_no, []).append(change)
     for control_no, theirs in by_control.items():
-        known = await _runs(tx, control_no, [change.device_no for change in theirs], day)
+        known = await _runs(tx, control_no, [change.device_no for change in theirs], day, latest[control_no])
         for change in theirs:
             old = known.get(change.device_no, [])
             placed = place(old, day, latest[control_no], change.verdict)
@@ -140,16 +140,18 @@ async def _erased(tx: Transaction, numbers: Sequence[int]) -> set[int]:
     return found
 
 
-async def _runs(tx: Transaction, control_no: int, numbers: Sequence[int], day: str) -> dict[int, list[VerdictRun]]:
-    """The runs of devices that touch a day or its neighbours, and those that go on."""
+async def _runs(
+    tx: Transaction, control_no: int, numbers: Sequence[int], day: str, latest: str | None
+) -> dict[int, list[VerdictRun]]:
+    """The runs of devices that touch a day or its neighbours, those that go on, and those after the last judged day."""
     before, after = (_shift(day, days) for days in (-1, 1))
     known: dict[int, list[VerdictRun]] = {}
     for devices in named(numbers):
         for device_no, first, last, *verdict in await tx.rows(
             "SELECT v.device_no, v.first_day, v.last_day, v.status, v.underlying_status, v.lapsed, v.reason"
             f" FROM muster_verdicts v WHERE v.control_no = ? AND {devices.of('v')}"
-            " AND ((v.first_day <= ? AND v.last_day >= ?) OR v.last_day IS NULL)",
-            (control_no, *devices.parameters, after, before),
+            " AND ((v.first_day <= ? AND v.last_day >= ?) OR v.last_day IS NULL OR v.first_day > ?)",
+            (control_no, *devices.parameters, after, before, latest or day),
         ):
             known.setdefault(device_no, []).append(VerdictRun(first, last, Verdict(*verdict)))
     return known

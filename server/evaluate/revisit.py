@@ -67,7 +67,8 @@ async def judge_news(store: Store, *, running: bool = True, going_on: Callable[[
     judging = await begin(store, going_on)
     try:
         for day in await store.read(partial(_days, judging, news, running)):
-            await _judge_day(judging, day, news)
+            async with judging.turn():
+                await _judge_day(judging, day, news)
     except BrokenOffError:
         return False
     await _forget(judging, news)

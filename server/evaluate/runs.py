@@ -32,10 +32,14 @@ def place(runs: Iterable[VerdictRun], day: str, latest: str | None, verdict: Ver
     """Return the runs of one device and control after ``day`` got ``verdict`` (None: it has none that day).
 
     ``runs`` are those that touch the day or a neighbour of it, and the one that goes on; ``latest`` is the last day
-    judged until now. Neighbouring runs never have the same verdict, whatever the order in which days were judged.
+    judged until now. Neighbouring runs never have the same verdict, whatever the order in which days were judged. What
+    a judging that was broken off left of days after the last judged one goes: else two runs would tell of such a day.
     """
+    newest = max(latest or day, day)
     parts: list[VerdictRun] = []
     for run in runs:
+        if run.first_day > newest:
+            continue
         last = run.until(latest)
         if last < day or run.first_day > day:
             parts.append(run._replace(last_day=last))
@@ -46,7 +50,6 @@ def place(runs: Iterable[VerdictRun], day: str, latest: str | None, verdict: Ver
             parts.append(VerdictRun(_shift(day, 1), last, run.verdict))
     if verdict is not None:
         parts.append(VerdictRun(day, day, verdict))
-    newest = max(latest or day, day)
     return [
         run._replace(last_day=None) if run.last_day == newest else run
         for run in _merged(sorted(parts, key=lambda run: run.first_day))

@@ -44,7 +44,7 @@ class Lease:
 
     def __init__(self, name: str, write: Write, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
-        self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.holder = new_holder()
         self._write = write
         self._clock = clock
         self._until = 0.0
@@ -89,6 +89,11 @@ class Lease:
             await self._write(lambda tx: release(tx, self.name, self.holder))
         except StoreError as error:
             log.warning("the lease %r was not given up, it will end by itself: %s", self.name, error)
+
+
+def new_holder() -> str:
+    """A name for somebody in this process who holds leases."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 async def database_time(tx: Transaction) -> int:

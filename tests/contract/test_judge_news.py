@@ -187,6 +187,25 @@ async def test_a_judging_that_is_broken_off_is_done_again(
         ]  # fmt: skip
 
 
+async def test_the_eve_is_judged_again_before_a_judging_that_was_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "STRETCH", 1)
+    async with fleet(tmp_path) as f:
+        laptop, _ = await add_device(f.store, "laptop"), await add_device(f.store, "other")
+        await f.users(laptop, 0, 9, ROOT)
+        await f.judge(0)
+        going, second = iter([True, False]), FIRST + timedelta(days=1)
+        assert await evaluate(f.store, second, second, going_on=lambda: next(going)) == []
+        await f.users(laptop, 0, 12, ROOT, TOOR)
+        await f.users(laptop, 1, 12, ROOT, TOOR)
+        await f.judge(0)
+        await f.judge(1)
+        assert (await statuses(f, laptop)) == [["fail", "fail"]]
+        runs = "SELECT first_day, last_day FROM posture_runs WHERE control = ? AND hostname = 'laptop'"
+        assert await rows(f.store, runs, (CONTROL,)) == [(day(0), day(1))]
+
+
 async def test_a_row_that_breaks_the_rule_costs_its_device_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

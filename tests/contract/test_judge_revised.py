@@ -13,6 +13,7 @@ import pytest
 from server.app import opened_database
 from server.applying import apply
 from server.catalog.content import Content
+from server.evaluate import prepared
 from server.evaluate.judge import evaluate
 from server.evaluate.population import Devices
 from server.evaluate.revisit import judge_news
@@ -87,6 +88,33 @@ async def test_a_day_judged_by_other_packs_is_held_to_them(tmp_path: Path) -> No
         await evaluate(store, FIRST, FIRST)
         assert await rows(store, application) == [(None,)]
         assert await rows(store, POSTURE) == [("one", "fail"), ("other", "fail")]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_day_whose_judging_by_other_packs_was_broken_off_does_not_stay_judged_by_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, applied: bool
+) -> None:
+    monkeypatch.setattr(prepared, "STRETCH", 1)
+    async with opened_database(await url_in(tmp_path), create=True) as database:
+        await migrate(database.driver, NOW)
+        store = Store(database.driver, GUESTS.load(), max_age_days=SINCE_1970, clock=lambda: NOW)
+        await put(store, GUESTS, MIDNIGHT - 1)
+        for name in ("one", "other"):
+            await say(store, await add_device(store, name), MIDNIGHT + 9 * HOUR, ADA)
+        await evaluate(store, FIRST, FIRST, as_applied=True)
+        assert await judge_news(store)
+        by_hand = store
+        if applied:
+            await put(store, ADAS, MIDNIGHT + 3 * DAY)
+        else:
+            by_hand = Store(database.driver, ADAS.load(), max_age_days=SINCE_1970, clock=lambda: NOW)
+        going = iter([True, False])
+        assert await evaluate(by_hand, FIRST, FIRST, going_on=lambda: next(going)) == []
+        assert await rows(store, POSTURE) == [("one", "fail"), ("other", "pass")]
+        assert await judge_news(store)
+        status = "fail" if applied else "pass"
+        assert await rows(store, POSTURE) == [("one", status), ("other", status)]
+        assert await rows(store, "SELECT COUNT(*) FROM muster_news") == [(0,)]
 
 
 async def test_a_control_that_the_packs_have_no_more_keeps_its_days_and_gets_no_others(tmp_path: Path) -> None:
