@@ -19,7 +19,7 @@ from server.store.in_force import InForce
 from server.store.registry import Registry
 
 SHOWN = "query, version, day, why, asked_by, asked_at, ask_at, sent, sent_at, answered_at, outcome, message"
-"""The columns of ``asked`` that tell of a question to a known device."""
+"""The columns of ``posture_asked`` that tell of a question to a known device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +115,8 @@ async def _withdraw(tx: Transaction, put: Iterable[tuple[int, str, str]]) -> Non
 async def questions(tx: Transaction, device_id: str, since: str = "") -> list[dict[str, Any]]:
     """The newest question of each query to a device, asked at or after an instant (ISO-8601, UTC); newest first."""
     columns, rows = await tx.select(
-        f"SELECT {SHOWN} FROM asked a WHERE a.device_id = ? AND a.asked_at >= ? AND a.asked_at ="
-        " (SELECT MAX(n.asked_at) FROM asked n WHERE n.device_id = a.device_id AND n.query = a.query)"
+        f"SELECT {SHOWN} FROM posture_asked a WHERE a.device_id = ? AND a.asked_at >= ? AND a.asked_at ="
+        " (SELECT MAX(n.asked_at) FROM posture_asked n WHERE n.device_id = a.device_id AND n.query = a.query)"
         " ORDER BY a.asked_at DESC, a.query",
         (device_id, since),
     )

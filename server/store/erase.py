@@ -30,7 +30,7 @@ OF_A_DEVICE = (
     ("clocks", "muster_clocks", "first_read_at"),
     ("clock_stretches", "muster_clock_stretches", "first_at"),
     ("devices_history", "muster_device_facts", "opened_seq"),
-    ("asked", "muster_asked", "asked_at"),
+    ("posture_asked", "muster_asked", "asked_at"),
     ("muster_served", "muster_served", "since"),
     ("muster_canary_devices", "muster_canary_devices", "joined_at"),
 )
