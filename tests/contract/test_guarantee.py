@@ -118,9 +118,9 @@ async def test_a_device_awake_for_two_intervals_is_asked_and_its_answer_decides(
         assert await rows(f.store, "SELECT first_at, last_at, status, basis, version FROM coverage") == [
             (at, at, "ok", "result", f.version())
         ]
-        assert await rows(f.store, "SELECT hostname, why, asked_by, day, sent, answered_at, outcome FROM posture_asked") == [
-            ("a", "guarantee", "", "2026-09-01", 1, at, "answered")
-        ]
+        assert await rows(
+            f.store, "SELECT hostname, why, asked_by, day, sent, answered_at, outcome FROM posture_asked"
+        ) == [("a", "guarantee", "", "2026-09-01", 1, at, "answered")]
         assert await f.go_on(6 * HOUR) == 0, "asked once a day"
 
 
@@ -153,7 +153,9 @@ async def test_devices_are_asked_over_half_an_hour_at_the_same_minute_every_day(
             await f.go_on(MIDNIGHT + day * 24 * HOUR + 2 * HOUR - 60 - int(f.clock.now))
             per_minute = [await f.go_on(60) for _ in range(30)]
             assert per_minute == [2] * 30
-            found = await rows(f.store, f"SELECT hostname, asked_at FROM posture_asked WHERE day = '2026-09-0{day + 1}'")
+            found = await rows(
+                f.store, f"SELECT hostname, asked_at FROM posture_asked WHERE day = '2026-09-0{day + 1}'"
+            )
             minutes.append({host: int(at[14:16]) for host, at in found})
         assert minutes[0] == minutes[1]
 
