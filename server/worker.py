@@ -146,8 +146,7 @@ class Worker:
     async def tell(self) -> None:
         """Tell people what is new."""
         try:
-            day = (await self._store.read(read_calendar)).today(self._store.clock())
-            await tell(self._store, self._telling, day.isoformat(), self._began)
+            await tell(self._store, self._telling, self._began)
         except StoreError as error:
             log.error("nobody was told what is new, it will be tried again: %s", error)
 

@@ -11,10 +11,11 @@ from aiohttp import web
 from server.api.keys import PRINCIPAL, STORE
 from server.api.shapes import json_answer, number_asked
 from server.store import exempting
+from server.store.calendar import fleet_day
 from server.store.driver import Transaction
 from server.store.exempt_lists import STATES, Filter, list_exemptions, show_exemption
 from server.store.exempting import Asked, By, ExemptionError, NoExemptionError, Terms
-from server.store.exemptions import DEVICE, SCOPES, fleet_day
+from server.store.exemptions import DEVICE, SCOPES
 
 PAGE, LARGEST_PAGE, MOST_DAYS = 100, 1000, 3660
 LARGEST_BODY = 65_536

@@ -24,7 +24,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 LISTS = {
     "devices": "SELECT * FROM devices ORDER BY device_id",
-    "asked": "SELECT * FROM asked ORDER BY asked_at, device_id, query",
+    "asked": "SELECT * FROM posture_asked ORDER BY asked_at, device_id, query",
     "coverage": "SELECT * FROM coverage ORDER BY device_id, query, first_at",
     "alerts": "SELECT * FROM posture_alerts ORDER BY raised_at DESC, kind, control, device_id, detail",
     "clocks": "SELECT * FROM clocks ORDER BY device_id, first_read_at",

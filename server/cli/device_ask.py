@@ -37,7 +37,7 @@ def ask(device: str, control: str | None, asked_by: str | None, wait: int | None
     It is asked by distributed query when it calls next, within a minute where osquery has its default interval, and
     ten queries a call. What it answers is stored as if its schedule had told it, and the running day's verdicts follow
     within a minute. A device that does not call for a day is not asked any more; what osquery has denylisted is not
-    asked at all. 'muster device show' and the table asked tell what came of it.
+    asked at all. 'muster device show' and the table posture_asked tell what came of it.
 
     Exit code 3 with --wait where something was not answered by then, or failed.
     """

@@ -17,10 +17,11 @@ from server.cli.tables import print_table
 from server.cli.transactions import read_from
 from server.normalize.persons import person_key
 from server.store import exempting
+from server.store.calendar import fleet_day
 from server.store.driver import Transaction
 from server.store.exempt_lists import NEEDED_DAYS, STATES, Filter, list_exemptions, show_exemption
 from server.store.exempting import Asked, By, Terms
-from server.store.exemptions import DEVICE, PERSON, TAG, fleet_day
+from server.store.exemptions import DEVICE, PERSON, TAG
 from server.store.migrate import require_current
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])

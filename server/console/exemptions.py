@@ -10,10 +10,10 @@ from aiohttp import web
 from server.console.keys import CONSOLE, VIEWER, render
 from server.console.paging import page_of
 from server.store import exempting
+from server.store.calendar import fleet_day
 from server.store.driver import Transaction
 from server.store.exempt_lists import NEEDED_DAYS, Filter, list_exemptions, show_exemption
 from server.store.exempting import By, ExemptionError, NoExemptionError, Terms
-from server.store.exemptions import fleet_day
 
 EXPIRING_DAYS, SHOWN_DEVICES, LARGEST_FORM = 14, 200, 65_536
 SHOWN = {

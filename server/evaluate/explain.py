@@ -34,7 +34,7 @@ from server.evaluate.verdicts import (
 )
 from server.normalize.calendar import Day
 from server.store.applications import tags_of
-from server.store.driver import Transaction
+from server.store.driver import Transaction, dicts
 from server.store.holds import kept_from
 from server.store.store import Store
 from server.store.tables import QueryTable
@@ -251,7 +251,7 @@ async def _lists(tx: Transaction, rule: PlatformRule, catalog: Catalog) -> list[
 async def _exemptions(tx: Transaction, subject: Subject) -> list[dict[str, Any]]:
     if subject.run.verdict.status != EXEMPT:
         return []
-    return await _dicts(
+    return await dicts(
         tx,
         "SELECT e.exemption_id, e.scope, e.subject, x.first_day, x.last_day, e.reason, e.risk, e.compensating_control,"
         " e.link, e.requested_by, e.requested_at, e.approved_by, e.granted_at, e.revoked_by, e.revoked_day"
@@ -294,14 +294,9 @@ async def _pending(tx: Transaction, subject: Subject, tables: Sequence[str], *, 
 
 
 async def _erasure(tx: Transaction, device_no: int) -> Mapping[str, Any]:
-    found = await _dicts(
+    found = await dicts(
         tx,
         "SELECT requested_at, finished_at, erased_by, reason FROM muster_erasures WHERE device_no = ?",
         (device_no,),
     )
     return found[0] if found else {}
-
-
-async def _dicts(tx: Transaction, sql: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
-    columns, rows = await tx.select(sql, parameters)
-    return [dict(zip(columns, row, strict=True)) for row in rows]

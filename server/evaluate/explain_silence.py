@@ -16,7 +16,7 @@ from server.store.applications import tags_of
 from server.store.calendar import read_calendar
 from server.store.coverage import VERSION_OF_THE_ANSWER_BEFORE
 from server.store.devices import Device
-from server.store.driver import Transaction
+from server.store.driver import Transaction, dicts
 from server.store.ingest import SCHEDULE_QUERY
 from server.store.observed import NameVersion, told_at
 
@@ -136,7 +136,8 @@ async def _answer(
     )
     since = await tx.row("SELECT first_served_at FROM muster_query_versions WHERE query = ? AND version = ?", wanted)
     asked = config.asked.get(query.query) if config else None
-    columns, again = await tx.select(
+    again = await dicts(
+        tx,
         "SELECT why, asked_by, asked_at, sent_at, answered_at, outcome, message FROM muster_asked"
         " WHERE device_no = ? AND table_name = ? AND day = ? ORDER BY asked_at",
         (device_no, word.of.table, subject.day.day),
@@ -151,7 +152,7 @@ async def _answer(
         conditional=bool(asked and asked.conditional),
         scheduled=wanted in schedule if schedule else None,
         denylisted=bool(schedule and schedule.get(wanted)),
-        asked_again=[dict(zip(columns, row, strict=True)) for row in again],
+        asked_again=again,
     )
 
 

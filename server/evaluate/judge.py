@@ -29,7 +29,7 @@ from server.evaluate.prepared import (
 from server.evaluate.record import AT_A_TIME, Change, Grounds, devices_judged, forget_judged, write_verdicts
 from server.evaluate.sitting import Sitting
 from server.evaluate.whole import refuse_unkept
-from server.normalize.calendar import FIRST_DAY, Day
+from server.normalize.calendar import FIRST_DAY, Day, shifted
 from server.normalize.times import iso, unix
 from server.store.driver import StoreError, Transaction
 from server.store.in_force import InForce
@@ -187,7 +187,7 @@ async def judge_devices(
     await judging.turns.keep()
     sitting, day = prepared.sitting(controls), prepared.day.day
     latest = dict(prepared.numbers.values())
-    eve = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
+    eve = shifted(day, -1)
     gapped = {number for number in sitting.control_nos.values() if (latest[number] or eve) < eve}
     newest = max((one for one in latest.values() if one), default="")
     covered = {number: theirs for number, theirs in prepared.exempted.items() if number in sitting.places.control_nos}

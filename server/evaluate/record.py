@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from typing import NamedTuple
 
 from server.evaluate.population import Devices, named
 from server.evaluate.runs import VerdictRun, place
 from server.evaluate.verdicts import Verdict
+from server.normalize.calendar import shifted
 from server.normalize.times import iso
 from server.store.driver import Transaction
 from server.store.news import CONTROL, DEVICE, EVERY_DEVICE, LIST, QUERY
@@ -144,7 +144,7 @@ async def _runs(
     tx: Transaction, control_no: int, numbers: Sequence[int], day: str, latest: str | None
 ) -> dict[int, list[VerdictRun]]:
     """The runs of devices that touch a day or its neighbours, those that go on, and those after the last judged day."""
-    before, after = (_shift(day, days) for days in (-1, 1))
+    before, after = (shifted(day, days) for days in (-1, 1))
     known: dict[int, list[VerdictRun]] = {}
     for devices in named(numbers):
         for device_no, first, last, *verdict in await tx.rows(
@@ -155,10 +155,6 @@ async def _runs(
         ):
             known.setdefault(device_no, []).append(VerdictRun(first, last, Verdict(*verdict)))
     return known
-
-
-def _shift(day: str, days: int) -> str:
-    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
 
 
 # -- revisions ---------------------------------------------------------------------------------------------------
@@ -188,7 +184,7 @@ async def _revise(
         longer = await tx.run(
             f"UPDATE muster_revisions SET last_day = ? WHERE control_no = ? AND device_no = ? AND revised_seq = ?"
             f" AND last_day = ? AND {_SAME}",
-            (day, change.control_no, change.device_no, seq, _shift(day, -1),
+            (day, change.control_no, change.device_no, seq, shifted(day, -1),
              *("-" if one is None else str(one) for one in said)),
         )  # fmt: skip
         if not longer:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, timedelta
 from typing import NamedTuple
 
 from server.evaluate.verdicts import Verdict
+from server.normalize.calendar import shifted
 
 
 class VerdictRun(NamedTuple):
@@ -45,9 +45,9 @@ def place(runs: Iterable[VerdictRun], day: str, latest: str | None, verdict: Ver
             parts.append(run._replace(last_day=last))
             continue
         if run.first_day < day:
-            parts.append(run._replace(last_day=_shift(day, -1)))
+            parts.append(run._replace(last_day=shifted(day, -1)))
         if last > day:
-            parts.append(VerdictRun(_shift(day, 1), last, run.verdict))
+            parts.append(VerdictRun(shifted(day, 1), last, run.verdict))
     if verdict is not None:
         parts.append(VerdictRun(day, day, verdict))
     return [
@@ -60,13 +60,9 @@ def _merged(parts: Iterable[VerdictRun]) -> list[VerdictRun]:
     merged: list[VerdictRun] = []
     for run in parts:
         previous = merged[-1] if merged else None
-        follows = previous is not None and _shift(previous.last_day or "", 1) == run.first_day
+        follows = previous is not None and shifted(previous.last_day or "", 1) == run.first_day
         if previous and follows and previous.verdict == run.verdict:
             merged[-1] = previous._replace(last_day=run.last_day)
         else:
             merged.append(run)
     return merged
-
-
-def _shift(day: str, days: int) -> str:
-    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()

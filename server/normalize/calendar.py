@@ -77,6 +77,11 @@ def day_of(day: date, zone: str) -> Day:
     return Calendar([(ALWAYS, zone)]).day(day)
 
 
+def shifted(day: str, days: int) -> str:
+    """The day (YYYY-MM-DD) so many days after one."""
+    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
+
+
 def midnight(day: date, zone: str) -> str:
     """When a date begins in a zone.
 

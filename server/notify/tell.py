@@ -35,13 +35,13 @@ class Telling:
     group_seconds: float = GROUP_SECONDS
 
 
-async def tell(store: Store, telling: Telling, today: str, listening_since: float) -> None:
+async def tell(store: Store, telling: Telling, listening_since: float) -> None:
     """Raise what is new, make a message of what has waited long enough, and send what is due."""
     now = store.clock()
     if not await store.read(begun):
         await store.write(lambda tx: begin(tx, now))
     listened = now - listening_since >= LISTENED_SECONDS
-    new = await store.read(lambda tx: find_new(tx, telling.limits, now, today, listened=listened))
+    new = await store.read(lambda tx: find_new(tx, telling.limits, now, listened=listened))
     if new:
         await store.write(lambda tx: record(tx, new, now))
     if await store.read(partial(_waiting, telling, now)):

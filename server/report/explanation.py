@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 from server.evaluate.explained import ExplainedRule, Explanation, Lapse, Revision
 from server.evaluate.runs import VerdictRun
 from server.evaluate.verdicts import ERROR, EXEMPT, FAIL, NOT_APPLICABLE, PASS, REASONS, Verdict
+from server.normalize.calendar import shifted
 from server.report.silence import missing_lines, observation_lines
 from server.report.words import LABELS, MEANINGS, days_between, long_day, moment, plural, short_day
 
@@ -97,7 +97,7 @@ def since(it: Explanation) -> str:
         return f"{text}; there is no verdict before."
     before = it.before
     until = before.last_day or before.first_day
-    gap = "" if _next_day(until) == it.status_since else f" until {short_day(until)}, then not judged"
+    gap = "" if shifted(until, 1) == it.status_since else f" until {short_day(until)}, then not judged"
     return f"{text}; before that {verdict_words(before.verdict)} since {short_day(before.first_day)}{gap}."
 
 
@@ -310,7 +310,3 @@ def parts(it: Explanation) -> Iterator[Part]:
 
 def _broken(it: Explanation) -> bool:
     return it.verdict.underlying_status == FAIL or bool(it.verdict.lapsed)
-
-
-def _next_day(day: str) -> str:
-    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.normalize.times import DAY, iso, unix
-from server.store.driver import Transaction
+from server.store.driver import Transaction, dicts
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 3600.0
 """Seconds between attempts: each pause is twice the one before."""
@@ -94,10 +94,10 @@ async def _forget_sent(tx: Transaction, message_no: int) -> None:
 async def list_deliveries(tx: Transaction, limit: int, *, undelivered: bool = False) -> list[dict[str, object]]:
     """The newest deliveries, or those of them that have not arrived; as the command and the API show them."""
     only = "WHERE d.delivered_at IS NULL" if undelivered else ""
-    columns, rows = await tx.select(
+    return await dicts(
+        tx,
         "SELECT m.message_id, m.made_at, m.alerts, d.channel, d.attempts, d.delivered_at, d.given_up_at, d.error"
         " FROM muster_alert_deliveries d JOIN muster_alert_messages m ON m.message_no = d.message_no"
         f" {only} ORDER BY m.message_no DESC, d.channel LIMIT ?",
         (limit,),
     )
-    return [dict(zip(columns, row, strict=True)) for row in rows]

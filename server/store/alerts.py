@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from server.normalize.calendar import shifted
 from server.normalize.times import DAY, iso, unix
+from server.store.calendar import read_calendar
 from server.store.driver import Transaction
 
 FAILING, SILENT, EXPIRING, STOPPED = "failing", "silent", "exemption_expiring", "canary_stopped"
@@ -113,13 +115,14 @@ class Alert:
     """The control's."""
 
 
-async def find_new(tx: Transaction, limits: Limits, now: float, today: str, *, listened: bool) -> list[Found]:
+async def find_new(tx: Transaction, limits: Limits, now: float, *, listened: bool) -> list[Found]:
     """What is new since the last time; what began before the first time is known already.
 
     ``listened`` tells whether devices could be heard of for long enough: else nobody is silent but Muster.
     """
-    since = await _since(tx) or iso(now)
-    first = max(since[:10], iso(now - _LOOK_BACK_DAYS * DAY)[:10])
+    since, calendar = await _since(tx) or iso(now), await read_calendar(tx)
+    today = calendar.today(now).isoformat()
+    first = max(calendar.day_at(since).day, shifted(today, -_LOOK_BACK_DAYS))
     new = [
         Found(FAILING, f"{no} {control} {day}", no, control, severity, day, reason)
         for no, control, severity, day, reason in await tx.rows(_FAILING, (first,))
@@ -128,14 +131,16 @@ async def find_new(tx: Transaction, limits: Limits, now: float, today: str, *, l
     if listened:
         silence = limits.silent_days * DAY
         new += [
-            Found(SILENT, f"{no} {seen}", no, "", "", seen[:10], f"last heard of at {seen}")
+            Found(SILENT, f"{no} {seen}", no, "", "", calendar.day_at(seen).day, f"last heard of at {seen}")
             for no, seen in await tx.rows(_SILENT, (iso(now - silence), iso(unix(since) - silence)))
         ]
-    last = iso(now + limits.expiring_days * DAY)[:10]
+    last = shifted(today, limits.expiring_days)
     new += [Found(EXPIRING, f"{one} {day}", no, control, "", day, reason)
             for one, no, control, day, reason in await tx.rows(_EXPIRING, (today, last))]  # fmt: skip
     new += [
-        Found(STOPPED, str(number), 0, "", "", ended_at[:10], f"application {number}, by {by}: {reason}")
+        Found(
+            STOPPED, str(number), 0, "", "", calendar.day_at(ended_at).day, f"application {number}, by {by}: {reason}"
+        )
         for number, ended_at, by, reason in await tx.rows(_STOPPED, (since,))
     ]
     return new

@@ -11,15 +11,15 @@ from server.catalog.catalog import Catalog
 from server.normalize.times import iso
 from server.store import asked
 from server.store.applications import tags_of
-from server.store.calendar import read_calendar
+from server.store.calendar import fleet_day
 from server.store.coverage import DENYLISTED
 from server.store.devices import Device
-from server.store.driver import StoreError, Transaction
+from server.store.driver import StoreError, Transaction, dicts
 from server.store.in_force import InForce
 from server.store.registry import Registry
 
 SHOWN = "query, version, day, why, asked_by, asked_at, ask_at, sent, sent_at, answered_at, outcome, message"
-"""The columns of ``asked`` that tell of a question to a known device."""
+"""The columns of ``posture_asked`` that tell of a question to a known device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,7 @@ async def ask_again(
     }
     put = [(device.device_no, tables[name], judged[name].version) for name in sorted(tables) if name not in skipped]
     await _withdraw(tx, put)
-    calendar = await read_calendar(tx)
-    await asked.put(tx, put, asked.BY_PERSON, by, calendar.today(now).isoformat(), now)
+    await asked.put(tx, put, asked.BY_PERSON, by, await fleet_day(tx, now), now)
     return AskedAgain(
         device_id=device.device_id,
         hostname=hostname,
@@ -114,10 +113,10 @@ async def _withdraw(tx: Transaction, put: Iterable[tuple[int, str, str]]) -> Non
 
 async def questions(tx: Transaction, device_id: str, since: str = "") -> list[dict[str, Any]]:
     """The newest question of each query to a device, asked at or after an instant (ISO-8601, UTC); newest first."""
-    columns, rows = await tx.select(
-        f"SELECT {SHOWN} FROM asked a WHERE a.device_id = ? AND a.asked_at >= ? AND a.asked_at ="
-        " (SELECT MAX(n.asked_at) FROM asked n WHERE n.device_id = a.device_id AND n.query = a.query)"
+    return await dicts(
+        tx,
+        f"SELECT {SHOWN} FROM posture_asked a WHERE a.device_id = ? AND a.asked_at >= ? AND a.asked_at ="
+        " (SELECT MAX(n.asked_at) FROM posture_asked n WHERE n.device_id = a.device_id AND n.query = a.query)"
         " ORDER BY a.asked_at DESC, a.query",
         (device_id, since),
     )
-    return [dict(zip(columns, row, strict=True)) for row in rows]

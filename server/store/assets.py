@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, NamedTuple
 
 from server.catalog.assets import IN_USE, Asset
+from server.normalize.calendar import shifted
 from server.normalize.devices import usable_serial
 from server.normalize.times import iso
 from server.store.applications import join_canary
@@ -207,8 +208,8 @@ def _news_of(
     """From which day on the verdicts of an asset's device may be others, if any; None for from now on."""
     if asset.in_scope_from and scope and scope != device.in_scope_from:
         # The day before that of the instant in UTC is no later than the fleet's, whatever its zone.
-        before = date.fromisoformat(device.in_scope_from[:10]) - timedelta(days=1)
-        return [(device.device_no, min(asset.in_scope_from, before.isoformat()))]
+        before = shifted(device.in_scope_from[:10], -1)
+        return [(device.device_no, min(asset.in_scope_from, before))]
     if old is None or any(getattr(asset, what) != old[what] for what in _DECIDING):
         return [(device.device_no, None)]
     return []

@@ -26,6 +26,11 @@ async def read_calendar(tx: Transaction) -> Calendar:
     return Calendar(await tx.rows("SELECT first_day, zone FROM muster_zones"))
 
 
+async def fleet_day(tx: Transaction, now: float) -> str:
+    """The fleet's day (YYYY-MM-DD) that an instant, in unix seconds, is in."""
+    return (await read_calendar(tx)).today(now).isoformat()
+
+
 async def set_zone(tx: Transaction, first_day: str, zone: str, by: str, now: float) -> None:
     """Let the days from one on be those of a zone; what was set for that day before is forgotten."""
     await tx.run(

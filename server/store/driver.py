@@ -55,6 +55,12 @@ class Transaction(Protocol):
         """The commit sequence of this transaction: microseconds since 1970, growing with every transaction."""
 
 
+async def dicts(tx: Transaction, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """Run a statement and return each of its rows by the names of its columns."""
+    columns, rows = await tx.select(sql, parameters)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
 Work = Callable[[Transaction], Awaitable[Result]]
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from server.normalize.persons import person_key
 from server.normalize.times import iso, unix
 from server.store.assets import forget_asset
-from server.store.calendar import read_calendar
+from server.store.calendar import fleet_day
 from server.store.deletions import ERASURE, Doomed, Tombstone, delete_of, rows_of
 from server.store.devices import keys_changed
 from server.store.driver import Driver, StoreError, Transaction
@@ -30,7 +30,7 @@ OF_A_DEVICE = (
     ("clocks", "muster_clocks", "first_read_at"),
     ("clock_stretches", "muster_clock_stretches", "first_at"),
     ("devices_history", "muster_device_facts", "opened_seq"),
-    ("asked", "muster_asked", "asked_at"),
+    ("posture_asked", "muster_asked", "asked_at"),
     ("muster_served", "muster_served", "since"),
     ("muster_canary_devices", "muster_canary_devices", "joined_at"),
 )
@@ -84,7 +84,7 @@ async def begin_erasure(tx: Transaction, device_id: str, erased_by: str, reason:
     await keys_changed(tx)
     await note_devices(tx, [device_no], now, "erased")
     # The register tells nothing of it any more either.
-    await note_list(tx, "assets", None, (await read_calendar(tx)).today(now).isoformat(), "erasure of a device")
+    await note_list(tx, "assets", None, await fleet_day(tx, now), "erasure of a device")
     return device_no
 
 

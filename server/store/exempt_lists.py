@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any
 
-from server.store.driver import Transaction
+from server.normalize.calendar import shifted
+from server.store.driver import Transaction, dicts
 from server.store.exempting import NoExemptionError
 
 STATES = ("requested", "approved", "rejected", "revoked")
@@ -69,13 +69,13 @@ class Filter:
         if self.active_on is not None:
             parts, values = [*parts, _HOLDS], [*values, *[self.active_on] * 3]
         if self.expiring_days is not None:
-            last = _shifted(today, self.expiring_days)
+            last = shifted(today, self.expiring_days)
             parts, values = [*parts, f"{_HOLDS} AND e.last_day <= ? AND NOT {_GONE}"], [*values, *[today] * 3, last]
         if self.unneeded_days is not None:
-            since = _shifted(today, 1 - self.unneeded_days)
+            since = shifted(today, 1 - self.unneeded_days)
             parts.append(f"{_HOLDS} AND e.first_day <= ? AND {_PASSED} AND NOT {_NEEDED}")
             # Today may not be judged yet; yesterday is, where days are judged at all.
-            yesterday = _shifted(today, -1)
+            yesterday = shifted(today, -1)
             values += [*[today] * 3, since, today, today, today, since, yesterday, since]
             values += [today, since, today, since]
         return " AND ".join(parts) or "1 = 1", values
@@ -92,7 +92,8 @@ async def list_exemptions(
     where, values = wanted.where(today)
     day = wanted.active_on or today
     page = "" if limit < 0 else " LIMIT ? OFFSET ?"
-    names, rows = await tx.select(
+    found = await dicts(
+        tx,
         f"SELECT v.*, (SELECT COUNT(DISTINCT x.device_no) {_COVERS}) AS devices,"
         f" (SELECT COUNT(DISTINCT x.device_no) {_VERDICTS} AND x.first_day <= ? AND x.last_day >= ?"
         " AND v.first_day <= ? AND (v.last_day IS NULL OR v.last_day >= ?) AND v.underlying_status = 'pass') AS passing"
@@ -100,7 +101,6 @@ async def list_exemptions(
         f" WHERE {where} ORDER BY e.requested_at, e.exemption_id{page}",
         (*[day] * 6, *values, *(() if limit < 0 else (limit, offset))),
     )
-    found = [dict(zip(names, row, strict=True)) for row in rows]
     return [{**entry, "phase": phase(entry, today)} for entry in found]
 
 
@@ -113,7 +113,8 @@ async def show_exemption(tx: Transaction, exemption_id: str, today: str, *, most
     listed = await list_exemptions(tx, Filter(exemption_id=exemption_id), today)
     if not listed:
         raise NoExemptionError(f"There is no exemption {exemption_id!r}: 'muster exempt list' shows them.")
-    names, rows = await tx.select(
+    devices = await dicts(
+        tx,
         "SELECT d.device_id, d.hostname, x.first_day, x.last_day, v.underlying_status, v.reason FROM muster_exempted x"
         " JOIN muster_devices d ON d.device_no = x.device_no LEFT JOIN muster_controls c ON c.control = x.control"
         " LEFT JOIN muster_verdicts v ON v.control_no = c.control_no AND v.device_no = x.device_no"
@@ -121,7 +122,7 @@ async def show_exemption(tx: Transaction, exemption_id: str, today: str, *, most
         " WHERE x.exemption_id = ? ORDER BY d.hostname, d.device_id, x.first_day" + ("" if most < 0 else " LIMIT ?"),
         (exemption_id, *(() if most < 0 else (most,))),
     )
-    return {"exemption": listed[0], "devices": [dict(zip(names, row, strict=True)) for row in rows]}
+    return {"exemption": listed[0], "devices": devices}
 
 
 def phase(entry: Mapping[str, Any], today: str) -> str:
@@ -135,7 +136,3 @@ def phase(entry: Mapping[str, Any], today: str) -> str:
     if state != "approved":
         return state
     return "ended" if over else "upcoming" if entry["first_day"] > today else "active"
-
-
-def _shifted(day: str, days: int) -> str:
-    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()

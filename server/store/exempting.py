@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
+from server.normalize.calendar import shifted
 from server.normalize.persons import person_key
 from server.normalize.text import clean_text
 from server.normalize.times import iso
+from server.store.calendar import fleet_day
 from server.store.driver import StoreError, Transaction
 from server.store.exemptions import (
     DEVICE,
@@ -20,7 +22,6 @@ from server.store.exemptions import (
     cover,
     covered_from,
     devices_of,
-    fleet_day,
     uncover,
 )
 from server.store.in_force import InForce
@@ -238,7 +239,7 @@ async def _check_overlap(tx: Transaction, asked: Asked, subject: str, days: tupl
         (asked.control, asked.scope, subject, days[1], days[0]),
     )
     if other:
-        begin = (date.fromisoformat(other[3]) + timedelta(days=1)).isoformat()
+        begin = shifted(other[3], 1)
         way = f"let this one begin on {begin}" if other[1] == "approved" else "decide on it first"
         raise ExemptionError(
             f"{other[0]} is {other[1]} for the same from {other[2]} to {other[3]}, which overlaps: {way}."

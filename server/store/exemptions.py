@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date, timedelta
 from typing import NamedTuple
 
-from server.store.calendar import read_calendar
+from server.normalize.calendar import shifted
+from server.store.calendar import fleet_day
 from server.store.driver import Transaction
 from server.store.news import CONTROL, News, note
 
@@ -37,11 +37,6 @@ async def exempted(tx: Transaction, control: str, day: str) -> set[int]:
     return {number for (number,) in await tx.rows(EXEMPTED, (control, day, day))}
 
 
-async def fleet_day(tx: Transaction, now: float) -> str:
-    """The day of the fleet's zone that an instant is in."""
-    return (await read_calendar(tx)).today(now).isoformat()
-
-
 async def cover(tx: Transaction, granted: Granted, device_nos: Collection[int], day: str) -> None:
     """Let an exemption cover devices from ``day`` on, or from its first day where that is later."""
     begin = max(day, granted.first_day)
@@ -55,7 +50,7 @@ async def cover(tx: Transaction, granted: Granted, device_nos: Collection[int], 
 async def uncover(tx: Transaction, granted: Granted, device_nos: Collection[int], day: str) -> None:
     """Let an exemption cover devices no more from ``day`` on; the days before stay covered."""
     which = "exemption_id = ? AND device_no = ?"
-    yesterday = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
+    yesterday = shifted(day, -1)
     keys = [(granted.exemption_id, number) for number in sorted(device_nos)]
     await tx.many(f"DELETE FROM muster_exempted WHERE {which} AND first_day >= ?", [(*key, day) for key in keys])
     await tx.many(

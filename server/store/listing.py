@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from server.store.ask_again import questions
-from server.store.driver import StoreError, Transaction
+from server.store.driver import StoreError, Transaction, dicts
 
 _DEVICES = """
 SELECT d.*, CASE WHEN e.device_id IS NOT NULL THEN 'erased' WHEN d.retired_at IS NOT NULL THEN 'retired'
@@ -17,7 +16,7 @@ SELECT d.*, CASE WHEN e.device_id IS NOT NULL THEN 'erased' WHEN d.retired_at IS
 
 async def devices(tx: Transaction) -> list[dict[str, Any]]:
     """Every device with its ``state``: active, never seen, retired or erased."""
-    return await _dicts(tx, f"{_DEVICES} ORDER BY d.hostname, d.device_id", ())
+    return await dicts(tx, f"{_DEVICES} ORDER BY d.hostname, d.device_id", ())
 
 
 async def device(tx: Transaction, device_id: str) -> dict[str, Any]:
@@ -26,18 +25,18 @@ async def device(tx: Transaction, device_id: str) -> dict[str, Any]:
 
     Raises ``StoreError`` where there is none of that id.
     """
-    found = await _dicts(tx, f"{_DEVICES} WHERE d.device_id = ?", (device_id,))
+    found = await dicts(tx, f"{_DEVICES} WHERE d.device_id = ?", (device_id,))
     if not found:
         raise StoreError(f"There is no device {device_id!r}: 'muster device list' shows them.")
-    erasure = await _dicts(tx, "SELECT * FROM erasures WHERE device_id = ?", (device_id,))
-    answers = await _dicts(
+    erasure = await dicts(tx, "SELECT * FROM erasures WHERE device_id = ?", (device_id,))
+    answers = await dicts(
         tx,
         "SELECT c.query, c.first_at, c.last_at, c.status, c.message FROM coverage c WHERE c.device_id = ?"
         " AND c.first_at = (SELECT MAX(l.first_at) FROM coverage l WHERE l.device_id = c.device_id"
         " AND l.query = c.query) ORDER BY c.query",
         (device_id,),
     )
-    verdicts = await _dicts(
+    verdicts = await dicts(
         tx,
         "SELECT day, control, status, reason, since_day FROM posture WHERE device_id = ?"
         " AND day = (SELECT MAX(day) FROM posture WHERE device_id = ?) ORDER BY control",
@@ -50,8 +49,3 @@ async def device(tx: Transaction, device_id: str) -> dict[str, Any]:
         "verdicts": verdicts,
         "asked": await questions(tx, device_id),
     }
-
-
-async def _dicts(tx: Transaction, sql: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
-    columns, rows = await tx.select(sql, parameters)
-    return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -6,7 +6,7 @@ from typing import Any
 
 from server.catalog.problems import did_you_mean
 from server.normalize.text import clean_text
-from server.store.driver import Transaction
+from server.store.driver import Transaction, dicts
 
 MOST_CANDIDATES = 20
 _SHORTEST_PREFIX = 3
@@ -50,8 +50,8 @@ async def device_hint(tx: Transaction, named: str) -> str:
 
 
 async def _found(tx: Transaction, where: str, *parameters: object) -> list[dict[str, Any]]:
-    columns, rows = await tx.select(
+    return await dicts(
+        tx,
         f"{_SHOWN} FROM muster_devices WHERE {where} ORDER BY last_seen_at DESC, device_id LIMIT {MOST_CANDIDATES}",
         parameters,
     )
-    return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.store.driver import Transaction
+from server.store.driver import Transaction, dicts
 from server.store.numbers import Among, failures_among, judged_controls
 
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ async def verdicts_of(
                 offset -= there
                 continue
         wanted = limit + 1 - len(page)
-        page += await _dicts(tx, f"SELECT p.* {body} ORDER BY p.device_id LIMIT ? OFFSET ?", (*given, wanted, offset))
+        page += await dicts(tx, f"SELECT p.* {body} ORDER BY p.device_id LIMIT ? OFFSET ?", (*given, wanted, offset))
         offset = 0
         if len(page) > limit:
             break
@@ -64,7 +64,7 @@ async def failures_of(
     if not shown:
         return [], False
     devices = sorted({device_id for device_id, _, _ in shown})
-    found = await _dicts(
+    found = await dicts(
         tx,
         "SELECT f.*, d.platform, d.owner, d.tags FROM posture_failures f JOIN devices d ON d.device_id = f.device_id"
         f" WHERE f.device_id IN ({', '.join('?' * len(devices))})",
@@ -72,8 +72,3 @@ async def failures_of(
     )
     by_key = {(row["device_id"], row["control"], row["first_failed_day"]): row for row in found}
     return [by_key[key] for key in shown], len(keys) > limit
-
-
-async def _dicts(tx: Transaction, sql: str, parameters: tuple[object, ...]) -> list[Row]:
-    columns, rows = await tx.select(sql, parameters)
-    return [dict(zip(columns, row, strict=True)) for row in rows]

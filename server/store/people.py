@@ -8,8 +8,8 @@ from typing import Any
 
 from server.catalog.people import Person
 from server.normalize.times import iso
-from server.store.calendar import read_calendar
-from server.store.driver import StoreError, Transaction
+from server.store.calendar import fleet_day
+from server.store.driver import StoreError, Transaction, dicts
 from server.store.erase import ERASED, blank_person
 from server.store.exemptions import follow
 from server.store.imports import ADDED, BACK, CHANGED, MISSING, Changes, Import, differences, record
@@ -80,13 +80,13 @@ async def import_people(tx: Transaction, source: Import, people: Sequence[Person
 
 async def list_people(tx: Transaction, today: str) -> list[dict[str, Any]]:
     """Everybody, with what became of them: ``state`` is active, leaving, departed, missing or erased."""
-    columns, rows = await tx.select(
+    return await dicts(
+        tx,
         "SELECT p.*, CASE WHEN p.erased_at IS NOT NULL THEN 'erased' WHEN p.last_day < ? THEN 'departed'"
         " WHEN p.last_day IS NOT NULL THEN 'leaving' WHEN p.missing_since IS NOT NULL THEN 'missing'"
         " ELSE 'active' END AS state FROM people p ORDER BY p.person",
         (today,),
     )
-    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 async def show_person(tx: Transaction, person: str) -> dict[str, Any]:
@@ -94,21 +94,21 @@ async def show_person(tx: Transaction, person: str) -> dict[str, Any]:
 
     Raises ``StoreError`` where there is none of that id.
     """
-    columns, found = await tx.select("SELECT * FROM people WHERE person = ?", (person,))
+    found = await dicts(tx, "SELECT * FROM people WHERE person = ?", (person,))
     if not found:
         raise StoreError(f"There is no person {person!r}: 'muster roster list' shows them.")
     facts = (await _facts(tx, person)).get(person, _NO_FACTS)
     stone = await tx.row("SELECT erased_by, erased_why FROM muster_people WHERE person = ?", (person,))
-    changes = await tx.rows(
+    changes = await dicts(
+        tx,
         "SELECT i.imported_at, i.imported_by, i.file, c.change, c.detail FROM import_changes c"
         " JOIN imports i ON i.import_no = c.import_no WHERE i.kind = 'people' AND c.subject = ? ORDER BY i.import_no",
         (person,),
     )
-    names = ("imported_at", "imported_by", "file", "change", "detail")
-    shown = dict(zip(columns, found[0], strict=True))
+    shown = found[0]
     if shown["erased_at"] and stone:
         shown |= {"erased_by": stone[0], "erased_why": stone[1]}
-    return {"person": shown, **facts, "changes": [dict(zip(names, row, strict=True)) for row in changes]}
+    return {"person": shown, **facts, "changes": changes}
 
 
 async def erase_person(tx: Transaction, person: str, by: str, why: str, now: float) -> str:
@@ -145,7 +145,7 @@ async def erase_person(tx: Transaction, person: str, by: str, why: str, now: flo
     )
     await blank_person(tx, {person, found[0], found[2]}, stone)
     await follow(tx, None, now)
-    await note_list(tx, "people", None, (await read_calendar(tx)).today(now).isoformat(), "erasure of a person")
+    await note_list(tx, "people", None, await fleet_day(tx, now), "erasure of a person")
     return stone
 
 

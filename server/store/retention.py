@@ -77,7 +77,11 @@ def _too_old(tables: Mapping[str, QueryTable], limits: Limits) -> Iterator[tuple
             rows,
         )
     old = "outcome IS NOT NULL AND asked_at < ?"
-    yield Doomed(what="asked", table="muster_asked", where=old, order="asked_at", parameters=(events,)), False, events
+    yield (
+        Doomed(what="posture_asked", table="muster_asked", where=old, order="asked_at", parameters=(events,)),
+        False,
+        events,
+    )
     for what, name, first, last, judged_from in (
         ("coverage", "muster_coverage", "first_at", "last_at", True),
         ("muster_instants", "muster_instants", "at", "at", True),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
 
-from server.normalize.calendar import Calendar
+from server.normalize.calendar import Calendar, shifted
 from server.normalize.times import iso
-from server.store.calendar import read_calendar
+from server.store.calendar import fleet_day
 from server.store.driver import Transaction
 from server.store.news import DEVICE, EVERY_DEVICE, LIST, News, note
 
@@ -19,7 +18,7 @@ async def note_devices(tx: Transaction, device_nos: Iterable[int], now: float, d
     """Note that devices are judged otherwise from today on; ``detail`` says to people why."""
     numbers = sorted(set(device_nos))
     if numbers:
-        today = (await read_calendar(tx)).today(now).isoformat()
+        today = await fleet_day(tx, now)
         await note(tx, [News(DEVICE, "", number, today, detail=detail) for number in numbers])
 
 
@@ -30,8 +29,7 @@ async def note_list(tx: Transaction, kind: str, since: str | None, today: str, d
 
 def counted_from(since: str | None, today: str) -> str:
     """The first day that a change counts for: as far back as days are judged by themselves, and today at the latest."""
-    oldest = (date.fromisoformat(today) - timedelta(days=CATCH_UP_DAYS)).isoformat()
-    return max(min(since or today, today), oldest)
+    return max(min(since or today, today), shifted(today, -CATCH_UP_DAYS))
 
 
 async def note_registered(tx: Transaction, devices: Sequence[tuple[int, str | None]], today: str, detail: str) -> None:
@@ -55,7 +53,7 @@ async def note_earlier_scopes(
     for (number, since), ((scope,), *_) in zip(old, found, strict=True):
         if since < scope:
             # Days of grace follow on the scope's beginning, wherever that was.
-            last = date.fromisoformat(calendar.day_at(scope).day) + timedelta(days=grace_days)
+            last = shifted(calendar.day_at(scope).day, grace_days)
             first = calendar.day_at(since).day
-            news.append(News(DEVICE, "", number, first, last.isoformat(), f"in scope from {since}"))
+            news.append(News(DEVICE, "", number, first, last, f"in scope from {since}"))
     await note(tx, news)

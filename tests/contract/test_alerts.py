@@ -16,6 +16,7 @@ from typing import Any
 from server.applying import apply
 from server.catalog.canary import parse_selector
 from server.evaluate.judge import evaluate
+from server.normalize.calendar import ALWAYS
 from server.normalize.names import scheduled_name
 from server.notify.channels import Channel
 from server.notify.mail import Mail
@@ -24,6 +25,7 @@ from server.notify.webhook import Webhook
 from server.store import erase
 from server.store.alert_messages import list_deliveries
 from server.store.alerts import Limits
+from server.store.calendar import read_calendar, set_zone
 from server.store.devices import Device
 from server.store.shipping import Request, roll_back
 from server.store.store import Store
@@ -55,10 +57,6 @@ class Fleet:
     def at(self, day: int, hour: float) -> None:
         self.clock[0] = MIDNIGHT + day * DAY + hour * HOUR
 
-    @property
-    def today(self) -> str:
-        return datetime.fromtimestamp(self.clock[0], UTC).date().isoformat()
-
     async def users(self, device: Device, *users: dict[str, str]) -> None:
         """The device says now who there is."""
         query = CATALOG.queries["users", device.platform]
@@ -69,10 +67,10 @@ class Fleet:
 
     async def look(self, *, listening_since: float = 0.0) -> None:
         """Judge the running day, and tell what is new; alerts wait for no others."""
-        day = datetime.fromtimestamp(self.clock[0], UTC).date()
+        day = (await self.store.read(read_calendar)).today(self.clock[0])
         await evaluate(self.store, day, day)
         telling = Telling(channels=self.channels, limits=self.limits, group_seconds=0)
-        await tell(self.store, telling, self.today, listening_since)
+        await tell(self.store, telling, listening_since)
 
     async def alerts(self, columns: str = "kind, hostname, control, day") -> list[tuple[Any, ...]]:
         return await rows(self.store, f"SELECT {columns} FROM posture_alerts ORDER BY day, kind, hostname, control")
@@ -158,6 +156,25 @@ async def test_what_failed_before_anybody_was_to_be_told_is_no_news(tmp_path: Pa
             if day > 2:
                 await f.look()
         assert await f.alerts() == []
+
+
+async def test_alerts_go_by_the_days_of_the_fleet(tmp_path: Path) -> None:
+    clock = [MIDNIGHT + DAY + 3 * HOUR]  # the evening of 1 September in Los Angeles
+    async with open_store(tmp_path, CATALOG, clock=lambda: clock[0]) as store:
+        await store.write(lambda tx: set_zone(tx, ALWAYS, "America/Los_Angeles", "ada", clock[0]))
+        f = Fleet(store, clock, limits=Limits(expiring_days=14))
+        laptop = await add_device(store, "laptop")
+        await f.users(laptop, ROOT)
+        await exempt_device(store, laptop.device_id, "another", "2026-09-16", clock[0])
+        await f.look()
+        assert await f.alerts() == []
+        f.at(1, 4)
+        await f.users(laptop, ROOT, TOOR)
+        await f.look()
+        assert await f.alerts() == [("failing", "laptop", CONTROL, "2026-09-01")]
+        f.at(4, 10)
+        await f.look(listening_since=clock[0] - DAY)
+        assert ("silent", "laptop", "", "2026-09-01") in await f.alerts()
 
 
 async def test_only_failures_that_are_grave_enough_are_told(tmp_path: Path) -> None:

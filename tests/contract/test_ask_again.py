@@ -51,7 +51,7 @@ async def ask(f: Fleet, named: str, control: str | None = None) -> AskedAgain:
 
 
 async def outcomes(f: Fleet) -> list[tuple[str, str | None]]:
-    return await rows(f.store, "SELECT query, outcome FROM asked ORDER BY asked_at, query")
+    return await rows(f.store, "SELECT query, outcome FROM posture_asked ORDER BY asked_at, query")
 
 
 async def test_it_is_asked_when_it_calls_and_the_newest_asking_counts(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_a_failure_is_told_and_not_tried_again(tmp_path: Path) -> None:
         await ask(f, "a")
         (question,) = await f.questions(device)
         await f.answer(device, question, message="database is locked")
-        assert await rows(f.store, "SELECT outcome, message FROM asked") == [("failed", "database is locked")]
+        assert await rows(f.store, "SELECT outcome, message FROM posture_asked") == [("failed", "database is locked")]
 
 
 async def test_a_device_that_does_not_call_for_a_day_is_not_asked(tmp_path: Path) -> None:

@@ -63,10 +63,10 @@ async def test_exemptions_are_kept_for_ever(tmp_path: Path) -> None:
         laptop = await add_device(o.store, "laptop")
         o.now(3)
         await o.grant(of(laptop))
-        before = [await rows(o.store, f"SELECT * FROM {name}") for name in ("exemptions", "exemption_devices")]
+        before = [await rows(o.store, f"SELECT * FROM {name}") for name in ("exemptions", "posture_exempted")]
         late = "2040-01-01T00:00:00Z"
         await retain(o.store.driver, Limits(rows=late, events=late, verdicts="2040-01-01"), at(5000))
-        assert [await rows(o.store, f"SELECT * FROM {name}") for name in ("exemptions", "exemption_devices")] == before
+        assert [await rows(o.store, f"SELECT * FROM {name}") for name in ("exemptions", "posture_exempted")] == before
 
 
 # -- bad input ----------------------------------------------------------------------------------------------------
@@ -147,4 +147,4 @@ async def test_of_two_who_approve_at_once_one_is_told(tmp_path: Path) -> None:
             *(o.approve(exemption_id, By(name)) for name in ("Bob", "Carl")), return_exceptions=True
         )
         assert {type(one) for one in done} == {type(None), ExemptionError}
-        assert len(await rows(o.store, "SELECT * FROM exemption_devices")) == 1
+        assert len(await rows(o.store, "SELECT * FROM posture_exempted")) == 1

@@ -266,7 +266,7 @@ async def test_a_tag_given_or_taken_later_covers_from_then_on(tmp_path: Path) ->
             {one_no, two_no}, set(),
         ]  # fmt: skip
         names = "exemption_id, device_id, hostname, first_day, last_day"
-        listed = await rows(o.store, f"SELECT {names} FROM exemption_devices ORDER BY hostname, first_day")
+        listed = await rows(o.store, f"SELECT {names} FROM posture_exempted ORDER BY hostname, first_day")
         assert [row[2:] for row in listed] == [
             ("one", text(2), text(7)), ("one", text(9), "2026-09-20"),
             ("two", text(5), text(9)), ("two", text(10), "2026-09-20"),

@@ -118,9 +118,9 @@ async def test_a_device_awake_for_two_intervals_is_asked_and_its_answer_decides(
         assert await rows(f.store, "SELECT first_at, last_at, status, basis, version FROM coverage") == [
             (at, at, "ok", "result", f.version())
         ]
-        assert await rows(f.store, "SELECT hostname, why, asked_by, day, sent, answered_at, outcome FROM asked") == [
-            ("a", "guarantee", "", "2026-09-01", 1, at, "answered")
-        ]
+        assert await rows(
+            f.store, "SELECT hostname, why, asked_by, day, sent, answered_at, outcome FROM posture_asked"
+        ) == [("a", "guarantee", "", "2026-09-01", 1, at, "answered")]
         assert await f.go_on(6 * HOUR) == 0, "asked once a day"
 
 
@@ -132,7 +132,7 @@ async def test_who_answers_by_schedule_is_not_asked(tmp_path: Path) -> None:
         assert await f.go_on(2 * HOUR) == 1
         await f.say(late, {"who": "guest", "uid": "8"})
         assert await f.questions(late) == {}, "it has answered before it was asked"
-        assert await rows(f.store, "SELECT hostname, outcome, sent FROM asked") == [("b", "not_needed", 0)]
+        assert await rows(f.store, "SELECT hostname, outcome, sent FROM posture_asked") == [("b", "not_needed", 0)]
 
 
 async def test_a_failure_of_today_is_a_word_and_not_silence(tmp_path: Path) -> None:
@@ -153,7 +153,9 @@ async def test_devices_are_asked_over_half_an_hour_at_the_same_minute_every_day(
             await f.go_on(MIDNIGHT + day * 24 * HOUR + 2 * HOUR - 60 - int(f.clock.now))
             per_minute = [await f.go_on(60) for _ in range(30)]
             assert per_minute == [2] * 30
-            found = await rows(f.store, f"SELECT hostname, asked_at FROM asked WHERE day = '2026-09-0{day + 1}'")
+            found = await rows(
+                f.store, f"SELECT hostname, asked_at FROM posture_asked WHERE day = '2026-09-0{day + 1}'"
+            )
             minutes.append({host: int(at[14:16]) for host, at in found})
         assert minutes[0] == minutes[1]
 
@@ -190,7 +192,7 @@ async def test_midnight_gives_everybody_two_intervals(tmp_path: Path) -> None:
         await f.say(device, {"who": "ann", "uid": "7"})
         assert await f.go_on(6 * HOUR) == 0
         assert await f.go_on(32 * 60) == 1
-        assert await rows(f.store, "SELECT day FROM asked") == [("2026-09-02",)]
+        assert await rows(f.store, "SELECT day FROM posture_asked") == [("2026-09-02",)]
 
 
 async def test_another_version_is_another_query(tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ async def test_a_question_to_packs_that_are_gone_is_withdrawn(tmp_path: Path) ->
         catalog = packs.content({packs.RESIDENTS: "-- Who.\nSELECT username AS who, uid, shell FROM users\n"}).load()
         await f.store.adopt(type(f.store.in_force)(type(f.store.in_force.base)(catalog)), None)
         assert await f.questions(device) == {}
-        assert await rows(f.store, "SELECT outcome FROM asked") == [("withdrawn",)]
+        assert await rows(f.store, "SELECT outcome FROM posture_asked") == [("withdrawn",)]
 
 
 DRAFT = packs.control("who = 'guest'").replace("confidence: documented", "confidence: draft")
@@ -249,7 +251,7 @@ async def test_targets_decide_who_is_asked(tmp_path: Path) -> None:
         await f.store.write(lambda tx: note_served(tx, {engineer.device_no: f.served(engineer)}, f.clock()))
         f.awake.append(engineer)
         assert await f.go_on(3 * HOUR) == 1
-        assert await rows(f.store, "SELECT hostname FROM asked") == [("b",)]
+        assert await rows(f.store, "SELECT hostname FROM posture_asked") == [("b",)]
         assert await f.questions(other) == {} and len(await f.questions(engineer)) == 1
 
 
@@ -260,7 +262,7 @@ async def test_a_query_of_a_pack_with_discovery_is_asked_of_who_has_answered_it(
         await f.say(device, {"who": "ann", "uid": "7"})
         assert await f.go_on(15 * HOUR) == 0
         assert await f.go_on(3 * HOUR) == 1
-        assert await rows(f.store, "SELECT hostname, day FROM asked") == [("a", "2026-09-02")]
+        assert await rows(f.store, "SELECT hostname, day FROM posture_asked") == [("a", "2026-09-02")]
 
 
 async def test_a_denylisted_query_is_never_asked(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ async def test_a_refused_question_is_said_and_not_asked_again(tmp_path: Path) ->
         device = await f.device("a")
         await f.answer(device, await asked_of(f, device), message="distributed query is denylisted")
         assert (await f.verdict()) == ("error", "denylisted")
-        assert await rows(f.store, "SELECT outcome, message FROM asked") == [
+        assert await rows(f.store, "SELECT outcome, message FROM posture_asked") == [
             ("denylisted", "distributed query is denylisted")
         ]
         assert await f.go_on(30 * HOUR) == 0
@@ -46,7 +46,7 @@ async def test_a_failure_is_an_observation_and_asked_again_if_it_may_pass(tmp_pa
         (again,) = await f.questions(device)
         await f.answer(device, again, {"who": "guest", "uid": "7"})
         assert (await f.verdict()) == ("fail", "rows_match")
-        assert await rows(f.store, "SELECT outcome, sent FROM asked") == [("answered", 2)]
+        assert await rows(f.store, "SELECT outcome, sent FROM posture_asked") == [("answered", 2)]
 
 
 async def test_a_failure_for_good_is_not_asked_again(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ async def test_a_failure_for_good_is_not_asked_again(tmp_path: Path) -> None:
         device = await f.device("a")
         await f.answer(device, await asked_of(f, device), message="no such table: users")
         assert await f.go_on(8 * HOUR) == 0 and await f.questions(device) == {}
-        assert await rows(f.store, "SELECT outcome, message FROM asked") == [("failed", "no such table: users")]
+        assert await rows(f.store, "SELECT outcome, message FROM posture_asked") == [("failed", "no such table: users")]
 
 
 async def test_a_lost_answer_is_asked_again_after_growing_pauses_and_then_given_up(tmp_path: Path) -> None:
@@ -68,14 +68,14 @@ async def test_a_lost_answer_is_asked_again_after_growing_pauses_and_then_given_
         assert len(sent) == len(PAUSES)
         pauses = [later - earlier for earlier, later in pairwise(sent)]
         assert all(0 <= pause - least <= 300 for pause, least in zip(pauses, PAUSES, strict=False)), pauses
-        assert await rows(f.store, "SELECT outcome, sent FROM asked") == [("unanswered", 4)]
+        assert await rows(f.store, "SELECT outcome, sent FROM posture_asked") == [("unanswered", 4)]
 
 
 async def test_a_device_that_asks_for_no_questions_is_no_problem(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         await f.device("a")
         await f.go_on(16 * HOUR)
-        assert await rows(f.store, "SELECT day, outcome, sent, sent_at FROM asked") == [
+        assert await rows(f.store, "SELECT day, outcome, sent, sent_at FROM posture_asked") == [
             ("2026-09-01", "not_picked_up", 0, None)
         ]
 
@@ -108,7 +108,7 @@ async def test_an_answer_that_comes_hours_late_says_nothing_of_now(tmp_path: Pat
         question = await asked_of(f, device)
         f.clock.now += 901
         await f.answer(device, question, {"who": "ann", "uid": "7"})
-        assert await rows(f.store, "SELECT outcome FROM asked") == [(None,)]
+        assert await rows(f.store, "SELECT outcome FROM posture_asked") == [(None,)]
         assert len(await f.questions(device)) == 1, "it is asked again"
 
 
@@ -137,7 +137,7 @@ async def test_what_ended_osquery_is_not_asked_again_and_what_was_lost_with_it_i
         # The third one ended the worker: what had run before is lost, what had not goes on after the start.
         body = {"queries": {one: [] for one in questions[3:]}, "statuses": dict.fromkeys(questions[3:], 0)}
         await f.store.questions.answered(device, parse_answers(body))
-        outcomes = dict(await rows(f.store, "SELECT query, outcome FROM asked WHERE sent > 0 ORDER BY query"))
+        outcomes = dict(await rows(f.store, "SELECT query, outcome FROM posture_asked WHERE sent > 0 ORDER BY query"))
         assert list(outcomes.values()) == [None, None, "stopped", *["answered"] * 7]
         assert len(await f.questions(device)) == 2, "the rest"
         await f.go_on(PAUSES[0] + 60)
@@ -146,7 +146,7 @@ async def test_what_ended_osquery_is_not_asked_again_and_what_was_lost_with_it_i
         assert not [name for name in again if name == questions[2].rpartition("_")[0]]
         assert (
             await f.go_on(24 * HOUR) == 11
-            and len(await rows(f.store, "SELECT 1 FROM asked WHERE query = 'many_02'")) == 1
+            and len(await rows(f.store, "SELECT 1 FROM posture_asked WHERE query = 'many_02'")) == 1
         )
 
 

@@ -44,12 +44,12 @@ async def test_who_is_asked_is_judged_as_it_deserves(tmp_path: Path, part: str) 
             await store.questions.answered(known, parse_answers(written))
             clock.now += 60
         assert calls == -(-len(judged) // 10)
-        told = {query for (query,) in await rows(store, "SELECT query FROM asked WHERE outcome IS NOT NULL")}
+        told = {query for (query,) in await rows(store, "SELECT query FROM posture_asked WHERE outcome IS NOT NULL")}
         assert told | {query for (query,) in await rows(store, FAILED)} == judged
         await agrees(store, Judge(store.catalog, Company(), day, day), runner, date_of(day))
 
 
-FAILED = "SELECT query FROM asked WHERE outcome IS NULL AND answered_at IS NOT NULL"
+FAILED = "SELECT query FROM posture_asked WHERE outcome IS NULL AND answered_at IS NOT NULL"
 
 
 async def agrees(store: Store, judge: Judge, runner: Runner, day: date) -> None:

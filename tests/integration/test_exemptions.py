@@ -223,5 +223,5 @@ def test_judging_and_the_view_follow(server: Server, device: str) -> None:
     muster("evaluate", "--database", server.database, "--day", today)
     statement = f"SELECT status, underlying_status FROM posture WHERE control = '{CONTROL}' AND device_id = '{device}'"
     assert ask(server.database, statement) == [["exempt", "no_data"]]
-    statement = "SELECT first_day, last_day FROM exemption_devices WHERE device_id = "
+    statement = "SELECT first_day, last_day FROM posture_exempted WHERE device_id = "
     assert ask(server.database, f"{statement}'{device}'") == [[today, day(1)]]

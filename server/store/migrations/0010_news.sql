@@ -69,7 +69,6 @@ CREATE TABLE muster_revisions (
     CHECK (first_day <= last_day)
 );
 CREATE INDEX muster_revisions_device ON muster_revisions (device_no);
-CREATE INDEX muster_revisions_seq ON muster_revisions (revised_seq);
 
 CREATE VIEW posture_revisions AS
 SELECT d.device_id, d.hostname, c.control, r.first_day, r.last_day, r.revised_at,

@@ -75,6 +75,6 @@ SELECT e.exemption_id, d.device_id, d.hostname, e.control, e.first_day, e.last_d
        e.revoked_by, e.revoked_at, e.revoked_day, e.revocation_reason, e.revocation_token
   FROM muster_exemptions e LEFT JOIN muster_devices d ON d.device_no = e.device_no;
 
-CREATE VIEW exemption_devices AS
+CREATE VIEW posture_exempted AS
 SELECT x.exemption_id, x.control, d.device_id, d.hostname, x.first_day, x.last_day
   FROM muster_exempted x JOIN muster_devices d ON d.device_no = x.device_no;

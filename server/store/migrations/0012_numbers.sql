@@ -36,11 +36,11 @@ SELECT d.device_id, d.hostname, c.control, c.severity, f.first_failed_day,
          ORDER BY l.first_day DESC LIMIT 1) AS last_failed_day,
        CASE WHEN f.before_day <> '9999-12-31' THEN f.before_day END AS remedied_day,
        CASE WHEN f.before_day = '9999-12-31'
+             AND f.control_no IN (SELECT e.control_no FROM muster_evaluation e WHERE e.day >=
+                                  COALESCE((SELECT MAX(y.day) FROM muster_days y WHERE y.state <> 'open'), ''))
              AND EXISTS (SELECT 1 FROM muster_verdicts o
                           WHERE o.control_no = f.control_no AND o.device_no = f.device_no
                             AND o.first_day >= f.first_failed_day AND o.last_day IS NULL)
-             AND (SELECT MAX(e.day) FROM muster_evaluation e WHERE e.control_no = f.control_no)
-                 >= COALESCE((SELECT MAX(y.day) FROM muster_days y WHERE y.state <> 'open'), '')
             THEN 1 ELSE 0 END AS open,
        (SELECT CAST(SUM(s.days) AS BIGINT) FROM muster_spans s
          WHERE s.control_no = f.control_no AND s.device_no = f.device_no AND s.underlying_status = 'fail'

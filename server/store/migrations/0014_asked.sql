@@ -34,7 +34,7 @@ CREATE TABLE muster_asked (
 );
 CREATE INDEX muster_asked_open ON muster_asked (ask_at) WHERE outcome IS NULL;
 
-CREATE VIEW asked AS
+CREATE VIEW posture_asked AS
 SELECT d.device_id, d.hostname, q.query, a.version, a.day, a.why, a.asked_by, a.asked_at, a.ask_at, a.sent, a.sent_at,
        a.answered_at, a.outcome, a.message
   FROM muster_asked a
