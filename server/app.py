@@ -27,7 +27,7 @@ from server.drivers.postgres import open_postgres
 from server.drivers.postgres_ask import PostgresAsker, user_of
 from server.drivers.postgres_findings import examine_postgres
 from server.drivers.postgres_scratch import scratch_postgres
-from server.drivers.sqlite import open_sqlite
+from server.drivers.sqlite import BUSY_SECONDS, PATIENT_SECONDS, open_sqlite
 from server.drivers.sqlite_ask import SqliteAsker
 from server.drivers.sqlite_findings import examine_sqlite
 from server.notify.tell import Telling
@@ -87,10 +87,11 @@ def shown(url: str) -> str:
 
 @asynccontextmanager
 async def opened_database(
-    url: str, *, create: bool = False, sql_database: str | None = None
+    url: str, *, create: bool = False, sql_database: str | None = None, busy_seconds: float = PATIENT_SECONDS
 ) -> AsyncIterator[Database]:
     """Open a database and close it again; ``sql_database`` is the URL that users' SQL on Postgres takes, if another.
 
+    A transaction on SQLite waits ``busy_seconds`` for another process's; on Postgres writers stand in one line.
     Raises ``NotReadyError`` or ``UsageError``.
     """
     driver: Driver
@@ -100,7 +101,7 @@ async def opened_database(
         database = Database(driver, PostgresAsker(driver, url, sql_database))
     else:
         path = sqlite_path(url)
-        driver = open_sqlite(path, create=create)
+        driver = open_sqlite(path, create=create, busy_seconds=busy_seconds)
         database = Database(driver, SqliteAsker(path))
     try:
         yield database
@@ -144,7 +145,8 @@ async def opened_store(
     A store that ``ingests`` gets the key of minimisation's hashes, if a rule needs one. One that ``serves`` puts
     ``packs`` into force.
     """
-    async with opened_database(url, sql_database=sql_database) as database:
+    busy_seconds = BUSY_SECONDS if serves else PATIENT_SECONDS
+    async with opened_database(url, sql_database=sql_database, busy_seconds=busy_seconds) as database:
         driver = database.driver
         await require_current(driver)
         if serves:

@@ -6,6 +6,7 @@ heard of.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -107,7 +108,12 @@ class Worker:
         ]
         for job, trigger in jobs:
             self._scheduler.add_job(
-                job, trigger, id=job.__name__, coalesce=True, max_instances=1, misfire_grace_time=None
+                self._until_stopped(job),
+                trigger,
+                id=job.__name__,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
             )
         await self._packs.begin()
         self._scheduler.start()
@@ -127,7 +133,7 @@ class Worker:
     async def lead(self) -> None:
         """Hold the lease, or take it if its holder is gone; whoever becomes the leader judges at once."""
         if await self._lease.renew():
-            self._scheduler.add_job(self._by_leader(self.judge_news))
+            self._scheduler.add_job(self._until_stopped(self._by_leader(self.judge_news)))
 
     async def look_at_packs(self) -> None:
         """Go over to other packs where other packs are in force now."""
@@ -162,6 +168,19 @@ class Worker:
         async def run() -> None:
             if self._lease.held:
                 await job()
+
+        return run
+
+    def _until_stopped(self, job: Job) -> Job:
+        """The job, which may be broken off by the server's end: that is no failure, and what it left is done again."""
+
+        @wraps(job)
+        async def run() -> None:
+            try:
+                await job()
+            except asyncio.CancelledError:
+                if self._scheduler.running:
+                    raise
 
         return run
 

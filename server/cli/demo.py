@@ -6,7 +6,10 @@ import asyncio
 import hashlib
 import signal
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from server.store.assets import import_assets
 from server.store.driver import StoreError, Transaction
 from server.store.exempting import Asked, By, Terms, grant
 from server.store.imports import Import
+from server.store.lease import LEADER, Lease, holding
 from server.store.people import import_people
 
 TOKEN_NAME = "demo"
@@ -81,8 +85,11 @@ class _Demo:
             loop.add_signal_handler(number, self._stop.set)
         memory = await self._prepare(devices, days, seed)
         try:
-            async with serving(*self._server_options(memory)) as url:
-                await self._fleet(memory, url)
+            # The server leads from when the history is judged: days that it closed before would all be revised.
+            async with AsyncExitStack() as alone:
+                await alone.enter_async_context(holding(Lease(LEADER, partial(write_to, self._url))))
+                async with serving(*self._server_options(memory)) as url:
+                    await self._fleet(memory, url, alone.aclose)
         except ServerFailedError as error:
             fail(str(error), FAILED)
 
@@ -107,7 +114,7 @@ class _Demo:
             *("--listen", self._address, "--max-age-days", str(max(90, oldest))),
         )
 
-    async def _fleet(self, memory: Memory, url: str) -> None:
+    async def _fleet(self, memory: Memory, url: str, judged: Callable[[], Awaitable[None]]) -> None:
         devices = (make_device(memory.seed, index) for index in range(memory.devices))
         options = FleetOptions(
             url=url, company=company_of(devices, memory.span), secret=memory.secret, span=memory.span,
@@ -118,6 +125,7 @@ class _Demo:
         fleet = Fleet(options, load_catalog(self._packs or shipped_packs()), self._stop)
         try:
             await self._history(fleet, memory)
+            await judged()
             if self._stop.is_set():
                 click.echo("Stopped before the history was whole: the same command goes on with it.", err=True)
                 return

@@ -31,6 +31,9 @@ Result = TypeVar("Result")
 BLOCK = 64
 """Rows a statement at most; with the 200 columns a table may have they are well within SQLite's 32,766 parameters."""
 BUSY_SECONDS = 5.0
+"""How long a server waits for another process's transaction; then it tells devices to keep what they sent."""
+PATIENT_SECONDS = 60.0
+"""How long a command waits that somebody typed: SQLite lets nobody queue, and a busy server leaves short gaps."""
 READERS = 4
 OLDEST_SQLITE = (3, 37, 0)
 
@@ -38,7 +41,7 @@ OLDEST_SQLITE = (3, 37, 0)
 class SqliteDriver:
     """One database file. Create it with ``open_sqlite``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = path
         self._jobs: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._generation = 0
@@ -47,7 +50,7 @@ class SqliteDriver:
         self._opened: list[sqlite3.Connection] = []
         self._closed = False
         self._writer = threading.Thread(target=self._write_loop, name="muster-writer", daemon=True)
-        self._connection = _connect(path)
+        self._connection = _connect(path, busy_seconds=busy_seconds)
         self._log = WriteAheadLog(path)
         self._writer.start()
 
@@ -229,12 +232,15 @@ def _in_blocks(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]
         start += size
 
 
-def open_sqlite(path: Path, *, create: bool = False) -> SqliteDriver:
-    """Open a database file; raises ``NotReadyError`` where there is none and ``create`` is not set."""
+def open_sqlite(path: Path, *, create: bool = False, busy_seconds: float = BUSY_SECONDS) -> SqliteDriver:
+    """Open a database file; raises ``NotReadyError`` where there is none and ``create`` is not set.
+
+    A transaction waits ``busy_seconds`` for another process's, then it fails.
+    """
     with _openable(path, create=create):
         if create and not path.exists():
             path.touch(mode=0o600)
-        return SqliteDriver(path)
+        return SqliteDriver(path, busy_seconds)
 
 
 def look_at(path: Path, work: Work[Result]) -> Result:
@@ -263,10 +269,12 @@ def _openable(path: Path, *, create: bool = False) -> Iterator[None]:
         raise NotReadyError(f"{path} cannot be opened as a SQLite database: {error}") from error
 
 
-def _connect(path: Path, *, read_only: bool = False, alone: bool = False) -> sqlite3.Connection:
+def _connect(
+    path: Path, *, read_only: bool = False, alone: bool = False, busy_seconds: float = BUSY_SECONDS
+) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rw'}{'&immutable=1' if alone else ''}"
     connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
+        uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=512
     )
     if not read_only:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -6,12 +6,14 @@ which may come some time before its turn to write: a lease then ends earlier for
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +96,25 @@ class Lease:
 def new_holder() -> str:
     """A name for somebody in this process who holds leases."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+@asynccontextmanager
+async def holding(lease: Lease) -> AsyncIterator[None]:
+    """Take a lease if it is free, and renew it until the block ends; then others have it at once."""
+    await lease.renew()
+    renewing = asyncio.create_task(_renew_for_ever(lease))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait([renewing])
+        await lease.give_up()
+
+
+async def _renew_for_ever(lease: Lease) -> None:
+    while True:
+        await asyncio.sleep(LEASE_SECONDS / 3)
+        await lease.renew()
 
 
 async def database_time(tx: Transaction) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from pathlib import Path
+
+import pytest
 
 from server.api.keys import Presence
 from server.normalize.times import iso, unix
@@ -103,3 +107,28 @@ async def test_only_the_leader_judges(tmp_path: Path) -> None:
         assert held is not None
         await other.stop()
         assert await store.read(lambda tx: lease(tx, LEADER)) is None
+
+
+async def test_a_job_that_the_end_of_the_server_breaks_off_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    under_way, broken_off = asyncio.Event(), asyncio.Event()
+
+    class Slow(Worker):
+        async def look_at_packs(self) -> None:
+            under_way.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                broken_off.set()
+
+    monkeypatch.setattr("server.worker.LOOK_SECONDS", 0.05)
+    async with open_store(tmp_path) as store:
+        worker = Slow(store, Presence())
+        await worker.start()
+        await under_way.wait()
+        with caplog.at_level(logging.ERROR):
+            await worker.stop()
+            await broken_off.wait()
+            await asyncio.sleep(0)  # the scheduler hears of it a step later
+        assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []

@@ -80,6 +80,10 @@ def test_runs_of_days_say_the_same(demo: Demo) -> None:
         assert covering == [entry["status"]], (host, control, day)
 
 
+def test_its_history_is_judged_once_it_is_whole(demo: Demo) -> None:
+    assert ask(demo.database, "SELECT COUNT(*) FROM posture_revisions") == [[0]]
+
+
 def test_clones_are_devices_of_their_own_and_nothing_was_set_aside(demo: Demo) -> None:
     clones = "SELECT device_id FROM devices WHERE serial = 'To be filled by O.E.M.'"
     assert len(ask(demo.database, clones)) == 2

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, closing
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from server.app import opened_database, opened_store
 from server.drivers import postgres as postgres_driver
 from server.drivers.sqlite import SqliteDriver, open_sqlite
 from server.drivers.sqlite_log import WriteAheadLog
 from server.store.driver import DatabaseUnavailableError, Transaction
+from server.store.migrate import migrate
 from server.wire.log import parse_log
 from server.wire.messages import LogBody
 from tests.support import postgres
@@ -155,3 +158,12 @@ async def test_a_log_that_cannot_be_begun_anew_does_not_end_the_writer(tmp_path:
         (tmp_path / "other.db").write_bytes(b"no database" * 100)
         with closing(sqlite3.connect(tmp_path / "other.db")) as damaged:
             log.keep_short(damaged, 5)
+
+
+async def test_a_command_waits_longer_for_a_busy_file_than_a_server_lets_devices_wait(tmp_path: Path) -> None:
+    url, patience = f"sqlite:///{tmp_path / 'test.db'}", "PRAGMA busy_timeout"
+    async with opened_database(url, create=True) as database:
+        await migrate(database.driver, time.time())
+        assert await database.driver.write(lambda tx: tx.rows(patience)) == [(60_000,)]
+    async with opened_store(url, None, serves=True) as (store, _):
+        assert await store.write(lambda tx: tx.rows(patience)) == [(5_000,)]
