@@ -53,7 +53,7 @@ async def courts_of(tx: Transaction, in_force: InForce, ends_at: str) -> list[Co
     base = Court(in_force.base.catalog)
     if canary is None or canary.began_at >= ends_at:
         return [base]
-    return [base, Court(canary.catalog, only=await members(tx, canary.number))]
+    return [base, Court(canary.catalog, only=await members(tx, canary.number, ends_at))]
 
 
 def controls_of(courts: Sequence[Court]) -> list[str]:

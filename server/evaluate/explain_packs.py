@@ -37,13 +37,15 @@ class Found:
 async def candidates(tx: Transaction, subject: Subject) -> Sequence[Candidate]:
     """The applications that may have judged the day: those it is held to, and those in force when it was judged."""
     found: dict[int, Candidate] = {}
-    pairs = [
-        await applications.in_force_at(tx, at) for at in (after(subject.evaluated_at), subject.day.ends_at, "9999")
-    ]
+    ends_at = subject.day.ends_at
+    at_end, when_judged = [await applications.in_force_at(tx, at) for at in (ends_at, after(subject.evaluated_at))]
+    # By those of its end it is judged once that is past, unless somebody had it judged by others.
+    pairs = [when_judged, at_end] if subject.evaluated_at < ends_at else [at_end, when_judged]
     if subject.application is not None:
-        pairs.insert(0, (await applications.application(tx, subject.application), pairs[0][1]))
-    for base, canary in pairs:
-        mine = canary and subject.device.device_no in await applications.members(tx, canary.number)
+        held = await applications.application(tx, subject.application)
+        pairs.insert(0, (held, at_end[1] if subject.canary_version is not None else None))
+    for base, canary in [*pairs, await applications.in_force_at(tx, "9999")]:
+        mine = canary and subject.device.device_no in await applications.members(tx, canary.number, ends_at)
         one = canary if mine else base
         if one is not None:
             found.setdefault(one.number, Candidate(one, canary=bool(mine)))

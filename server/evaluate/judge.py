@@ -17,6 +17,7 @@ from server.evaluate.codes import NOT_YET, verdict_of
 from server.evaluate.population import Devices
 from server.evaluate.prepared import (
     BrokenOffError,
+    HeldTo,
     Judging,
     Prepared,
     Told,
@@ -97,7 +98,7 @@ async def _judge_whole(judging: Judging, bounds: Day, *, as_applied: bool) -> li
     """Judge a day whole: every control over the whole fleet; it is closed if it is over and its grace is."""
     store, now = judging.store, judging.store.in_force
 
-    async def by_now(_ends_at: str, _application: int | None) -> InForce:
+    async def by_now(_day: HeldTo) -> InForce:
         return now
 
     prepared = await prepare(judging, bounds, partial(packs_held_to, store) if as_applied else by_now)
@@ -135,9 +136,11 @@ async def _end_anew(day: str, begun: int, tx: Transaction) -> None:
 
 
 async def _other(store: Store, day: Day) -> int | None:
-    """The application in force now, if other packs were in force at the end of a day."""
-    now, at_end = store.in_force.base, (await store.in_force_at(day.ends_at)).base
-    return now.number if now.number and now.hash != at_end.hash else None
+    """The application in force now, if other packs were in force at the end of a day, for all or for a canary."""
+    now, at_end = store.in_force, await store.in_force_at(day.ends_at)
+    canary = at_end.canary.number if at_end.canary else None
+    same = now.base.hash == at_end.base.hash and (canary is None or canary in now.numbers[1:])
+    return None if same or not now.base.number else now.base.number
 
 
 async def _close(judging: Judging, prepared: Prepared, application: int | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from server.catalog.problems import CatalogError
 from server.evaluate.courts import Court, controls_of, courts_of
@@ -28,7 +29,16 @@ log = logging.getLogger(__name__)
 STRETCH = 5_000
 """Devices that are judged together: memory grows with them, not with the fleet."""
 
-Packs = Callable[[str, int | None], Awaitable[InForce]]
+
+class HeldTo(NamedTuple):
+    """What is written down of a day about its packs: its end, an application it is held to, whether with a canary."""
+
+    ends_at: str
+    application: int | None = None
+    canary: bool = False
+
+
+Packs = Callable[[HeldTo], Awaitable[InForce]]
 Told = Callable[[str, int, int], None]
 """Is told a day, up to which number its devices are judged, and the highest number."""
 
@@ -93,31 +103,34 @@ async def begin(store: Store, going_on: Callable[[], bool] = lambda: True, told:
     return Judging(store, await store.read(read_calendar), going_on, Turns(store.write), told)
 
 
-async def packs_held_to(store: Store, ends_at: str, application: int | None) -> InForce:
+async def packs_held_to(store: Store, day: HeldTo) -> InForce:
     """By what a day is judged: what is in force while it runs, else what was at its end or what it is held to."""
-    if unix(ends_at) > store.clock():
+    if unix(day.ends_at) > store.clock():
         return store.in_force
-    at_end = await store.in_force_at(ends_at)
-    if application is None:
+    at_end = await store.in_force_at(day.ends_at)
+    if day.application is None:
         return at_end
     try:
-        return await held_to(store.driver, application, at_end, store.in_force)
+        return await held_to(store.driver, day.application, at_end, store.in_force, canary=day.canary)
     except CatalogError as error:
-        log.warning("the packs of application %d cannot be read: %s", application, error)
+        log.warning("the packs of application %d cannot be read: %s", day.application, error)
         return at_end
 
 
-_STORED_DAY = "SELECT starts_at, ends_at, zone, state, application FROM muster_days WHERE day = ?"
+_STORED_DAY = (
+    "SELECT d.starts_at, d.ends_at, d.zone, d.state, d.application,"
+    " (SELECT COUNT(e.canary_version) FROM muster_evaluation e WHERE e.day = d.day) FROM muster_days d WHERE d.day = ?"
+)
 
 
 async def prepare(judging: Judging, bounds: Day, packs: Packs) -> Prepared:
     """Make a day ready to be judged: it and its controls are recorded, its rules compiled.
 
-    ``packs`` tells by which packs a day is judged that ends at an instant and is held to an application, if it is.
+    ``packs`` tells by which packs.
     """
     store = judging.store
     stored = await store.read(lambda tx: tx.row(_STORED_DAY, (bounds.day,)))
-    in_force = await packs(stored[1] if stored else bounds.ends_at, stored[4] if stored else None)
+    in_force = await packs(HeldTo(stored[1], stored[4], stored[5] > 0) if stored else HeldTo(bounds.ends_at))
     catalogs = [part.catalog for part in in_force.parts]
     controls = {
         loaded.control_id: (loaded.control.title, loaded.control.severity)

@@ -72,8 +72,13 @@ async def in_force(tx: Transaction) -> tuple[Application | None, Application | N
 
 
 async def in_force_at(tx: Transaction, at: str) -> tuple[Application | None, Application | None]:
-    """As ``in_force``, at an instant of the past (ISO-8601, UTC)."""
+    """As ``in_force``, at an instant of the past (ISO-8601, UTC); before the first packs it is those.
+
+    Days before them are of late data and of registers: held to what is in force now they would change with it.
+    """
     found = await _found(tx, "WHERE applied_at < ? ORDER BY number", at)
+    if not found:
+        return next(iter(await _found(tx, "WHERE canary IS NULL ORDER BY number LIMIT 1")), None), None
     base = [one for one in found if one.canary is None or (one.promoted_at or at) < at]
     canary = [one for one in found if one.canary and not (one.promoted_at or at) < at and not (one.ended_at or at) < at]
     began = {one.number: (one.promoted_at or one.applied_at, one.number) for one in base}
@@ -94,9 +99,10 @@ async def content(tx: Transaction, digest: str) -> Content:
     return content_of(found[0])
 
 
-async def members(tx: Transaction, number: int) -> frozenset[int]:
-    """The devices (by number) that are in the canary of an application."""
-    found = await tx.rows("SELECT device_no FROM muster_canary_devices WHERE number = ?", (number,))
+async def members(tx: Transaction, number: int, until: str = "9999") -> frozenset[int]:
+    """The devices (by number) that were in the canary of an application before an instant (ISO-8601, UTC)."""
+    sql = "SELECT device_no FROM muster_canary_devices WHERE number = ? AND joined_at < ?"
+    found = await tx.rows(sql, (number, until))
     return frozenset(row[0] for row in found)
 
 

@@ -102,7 +102,7 @@ async def load_in_force(driver: Driver, known: InForce | None = None) -> InForce
 
 
 async def in_force_at(driver: Driver, at: str, known: Sequence[InForce]) -> InForce | None:
-    """What was in force at an instant (ISO-8601, UTC), one of ``known`` if it can be; None before the first packs."""
+    """What was in force at an instant (ISO-8601, UTC), one of ``known`` if it can be; None without any packs."""
     stored = await driver.read(partial(_read, at, known))
     if stored.base is None:
         return None
@@ -110,8 +110,8 @@ async def in_force_at(driver: Driver, at: str, known: Sequence[InForce]) -> InFo
     return same or await _made(stored, stored.base)
 
 
-async def held_to(driver: Driver, number: int, at_end: InForce, now: InForce) -> InForce:
-    """The packs of an application in place of those for all at a day's end; beside them the canary, if there was one.
+async def held_to(driver: Driver, number: int, at_end: InForce, now: InForce, *, canary: bool) -> InForce:
+    """The packs of an application in place of those for all at a day's end; with ``canary`` the one then beside them.
 
     Raises ``CatalogError`` for packs that this version of Muster cannot read.
     """
@@ -120,8 +120,8 @@ async def held_to(driver: Driver, number: int, at_end: InForce, now: InForce) ->
         made = await driver.read(lambda tx: applications.application(tx, number))
         content = await driver.read(lambda tx: applications.content(tx, made.hash))
         base = Part(await asyncio.to_thread(content.load), number, made.hash)
-    canary = at_end.canary if at_end.canary and at_end.canary.number != number else None
-    return InForce(base, canary, at_end.version)
+    beside = at_end.canary if canary and at_end.canary and at_end.canary.number != number else None
+    return InForce(base, beside, at_end.version)
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,7 @@ class Store:
     async def in_force_at(self, at: str) -> InForce:
         """What was in force at an instant (ISO-8601, UTC).
 
-        It is what is in force now for an instant before the first packs, and where this version of Muster cannot read
-        what was.
+        It is what is in force now where none were applied, and where this version of Muster cannot read what was.
         """
         now = self.in_force
         try:

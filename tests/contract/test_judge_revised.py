@@ -12,8 +12,11 @@ import pytest
 
 from server.app import opened_database
 from server.applying import apply
+from server.catalog.canary import parse_selector
 from server.catalog.content import Content
 from server.evaluate import prepared
+from server.evaluate.explain import explain
+from server.evaluate.explain_subject import Question
 from server.evaluate.judge import evaluate
 from server.evaluate.population import Devices
 from server.evaluate.revisit import judge_news
@@ -26,7 +29,7 @@ from server.store.devices import Device
 from server.store.driver import Transaction
 from server.store.in_force import load_in_force
 from server.store.migrate import migrate
-from server.store.shipping import Request
+from server.store.shipping import Request, roll_back
 from server.store.store import Store
 from server.wire.log import parse_log
 from tests.contract.test_judge import DAY, FIRST, HOUR, MIDNIGHT, ROOT, TOOR, fleet
@@ -41,8 +44,13 @@ POSTURE = "SELECT hostname, status FROM posture WHERE day = '2026-09-01' ORDER B
 REVISIONS = "SELECT hostname, before_status, after_status, cause, detail FROM posture_revisions ORDER BY revised_at, 1"
 
 
-async def put(store: Store, content: Content, at: float) -> None:
-    await apply(store.driver, content, Request(by="ada", note="why"), at)
+async def put(store: Store, content: Content, at: float, canary: str = "") -> None:
+    selector = parse_selector(canary) if canary else None
+    await apply(store.driver, content, Request(by="ada", note="why", selector=selector), at)
+    await adopt(store)
+
+
+async def adopt(store: Store) -> None:
     in_force = await load_in_force(store.driver)
     assert in_force is not None
     await store.adopt(in_force, None)
@@ -115,6 +123,67 @@ async def test_a_day_whose_judging_by_other_packs_was_broken_off_does_not_stay_j
         status = "fail" if applied else "pass"
         assert await rows(store, POSTURE) == [("one", status), ("other", status)]
         assert await rows(store, "SELECT COUNT(*) FROM muster_news") == [(0,)]
+
+
+async def test_a_day_before_the_first_packs_is_held_to_those(tmp_path: Path) -> None:
+    async with opened_database(await url_in(tmp_path), create=True) as database:
+        await migrate(database.driver, NOW)
+        store = Store(database.driver, GUESTS.load(), max_age_days=SINCE_1970, clock=lambda: NOW)
+        await put(store, GUESTS, MIDNIGHT + 2 * DAY)
+        one, other = await add_device(store, "one"), await add_device(store, "other")
+        for device in (one, other):
+            await say(store, device, MIDNIGHT + 9 * HOUR, ADA)
+        await evaluate(store, FIRST, FIRST, as_applied=True)
+        await put(store, ADAS, MIDNIGHT + 3 * DAY)
+        await say(store, one, MIDNIGHT + 12 * HOUR, ADA, {"who": "eve", "uid": "7"})
+        assert await judge_news(store)
+        assert await rows(store, POSTURE) == [("one", "pass"), ("other", "pass")]
+        assert await rows(store, REVISIONS) == []
+
+
+async def test_who_joins_a_canary_later_does_not_change_the_days_before(tmp_path: Path) -> None:
+    async with opened_database(await url_in(tmp_path), create=True) as database:
+        await migrate(database.driver, NOW)
+        store = Store(database.driver, GUESTS.load(), max_age_days=SINCE_1970, clock=lambda: NOW)
+        await put(store, GUESTS, MIDNIGHT - 1)
+        one, other = await add_device(store, "one"), await add_device(store, "other")
+        for device in (one, other):
+            await say(store, device, MIDNIGHT + 9 * HOUR, ADA)
+        await store.write(lambda tx: devices.tag(tx, one.device_id, {"pilot"}, set(), MIDNIGHT))
+        await put(store, ADAS, MIDNIGHT + HOUR, canary="tag=pilot")
+        await evaluate(store, FIRST, FIRST, as_applied=True)
+        assert await rows(store, POSTURE) == [("one", "fail"), ("other", "pass")]
+        await store.write(lambda tx: devices.tag(tx, other.device_id, {"pilot"}, set(), MIDNIGHT + 2 * DAY))
+        await evaluate(store, FIRST, FIRST, as_applied=True)
+        assert await rows(store, POSTURE) == [("one", "fail"), ("other", "pass")]
+
+
+async def test_a_day_judged_after_its_canary_ended_stays_so_and_one_that_was_not_is_explained_by_the_canary(
+    tmp_path: Path,
+) -> None:
+    async with opened_database(await url_in(tmp_path), create=True) as database:
+        await migrate(database.driver, NOW)
+        store = Store(database.driver, GUESTS.load(), max_age_days=SINCE_1970, clock=lambda: NOW)
+        await put(store, GUESTS, MIDNIGHT - 1)
+        one, other = await add_device(store, "one"), await add_device(store, "other")
+        for device in (one, other):
+            await say(store, device, MIDNIGHT + 9 * HOUR, ADA)
+        await store.write(lambda tx: devices.tag(tx, one.device_id, {"pilot"}, set(), MIDNIGHT))
+        await put(store, ADAS, MIDNIGHT + HOUR, canary="tag=pilot")
+        await roll_back(store.driver, None, Request(by="ada"), MIDNIGHT + 2 * DAY)
+        await adopt(store)
+        await evaluate(store, FIRST, FIRST, as_applied=True)
+        assert await rows(store, POSTURE) == [("one", "fail"), ("other", "pass")]
+        told = await explain(store, Question(one.device_id, "no-guests", "2026-09-01"))
+        assert (told.judged_by.canary, told.judged_by.exact, told.as_stored_now) == (True, True, None)
+
+        await evaluate(store, FIRST, FIRST)
+        assert await rows(store, POSTURE) == [("one", "pass"), ("other", "pass")]
+        told = await explain(store, Question(one.device_id, "no-guests", "2026-09-01"))
+        assert (told.judged_by.canary, told.judged_by.exact, told.as_stored_now) == (False, True, None)
+        await say(store, other, MIDNIGHT + 12 * HOUR, ADA, GUEST)
+        assert await judge_news(store)
+        assert await rows(store, POSTURE) == [("one", "pass"), ("other", "fail")], "it is held to what was asked for"
 
 
 async def test_a_control_that_the_packs_have_no_more_keeps_its_days_and_gets_no_others(tmp_path: Path) -> None:
