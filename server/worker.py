@@ -25,7 +25,7 @@ from server.evaluate.revisit import any_news, judge_news
 from server.evaluate.whole import oldest_whole_day
 from server.normalize.calendar import Calendar
 from server.normalize.times import DAY, iso, unix
-from server.notify.tell import Telling, tell
+from server.notify.tell import Telling, look, tell
 from server.store.calendar import read_calendar
 from server.store.canary_watch import watch_canary
 from server.store.driver import StoreError, Transaction
@@ -118,7 +118,7 @@ class Worker:
         await self._packs.begin()
         self._scheduler.start()
         if await self._lease.renew():
-            await self.tell()
+            await self._tell(look)
             await self.judge_news()
             await self.watch_canary()
 
@@ -151,8 +151,11 @@ class Worker:
 
     async def tell(self) -> None:
         """Tell people what is new."""
+        await self._tell(tell)
+
+    async def _tell(self, how: Callable[[Store, Telling, float], Awaitable[None]]) -> None:
         try:
-            await tell(self._store, self._telling, self._began)
+            await how(self._store, self._telling, self._began)
         except StoreError as error:
             log.error("nobody was told what is new, it will be tried again: %s", error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
@@ -74,7 +75,13 @@ def _webhooks(urls: Sequence[str], secret_file: Path | None) -> list[Webhook]:
     if secret_file is None:
         raise ValueError("--alert-webhook needs --alert-webhook-secret-file, so that the receiver can check who posts")
     key = secret_bytes(secret_file.read_text(encoding="utf-8"))
-    return [Webhook(url, key) for url in dict.fromkeys(urls)]
+    hooks = [Webhook(url, key) for url in dict.fromkeys(urls)]
+    alike = Counter[str]()
+    for hook in hooks:  # what tells them apart may be a secret of the URL
+        alike[hook.name] += 1
+        if alike[hook.name] > 1:
+            hook.name += f" ({alike[hook.name]})"
+    return hooks
 
 
 def _mail(server: str | None, password_file: Path | None, sender: str | None, to: Sequence[str]) -> list[Mail]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -14,6 +15,7 @@ from server.notify.channels import NotDeliveredError
 from server.report.alerts import text_of
 
 SECONDS = 30.0
+"""For a whole mail, however slowly the server says what."""
 _PORTS = {"smtp": 25, "starttls": 587, "smtps": 465}
 
 
@@ -40,9 +42,13 @@ class Mail:
             "password": password or None,
         }
         self.name = f"mail to {', '.join(self._to)}"
+        self._taken: dict[str, set[str]] = {}
+        """Of messages that not everybody got: for whom the server took them."""
 
     async def send(self, message_id: str, message: Mapping[str, Any]) -> None:
-        """Send a message."""
+        """Send a message to everybody whom it was not taken for yet."""
+        taken = self._taken.get(message_id, set())
+        to = [address for address in self._to if address not in taken]
         mail = EmailMessage()
         mail["From"], mail["To"] = self._sender, ", ".join(self._to)
         mail["Subject"] = f"Muster: {message['summary']}"
@@ -51,6 +57,14 @@ class Mail:
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(text_of(message))
         try:
-            await aiosmtplib.send(mail, timeout=SECONDS, **self._options)
-        except (aiosmtplib.SMTPException, OSError) as error:
+            async with asyncio.timeout(SECONDS):
+                refused, _ = await aiosmtplib.send(mail, recipients=to, timeout=SECONDS, **self._options)
+        except TimeoutError as error:
+            raise NotDeliveredError(f"it did not take the mail within {SECONDS:.0f} s") from error
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise NotDeliveredError(f"{type(error).__name__}: {error}") from error
+        if refused:
+            self._taken[message_id] = taken | (set(to) - refused.keys())
+            said = "; ".join(f"{address}: {answer.code} {answer.message}" for address, answer in refused.items())
+            raise NotDeliveredError(f"refused for {said}")
+        self._taken.pop(message_id, None)

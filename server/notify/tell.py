@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +26,8 @@ GROUP_SECONDS = 120.0
 """How long alerts wait for others, so that one cause makes one message."""
 LISTENED_SECONDS = 3600.0
 """For so long a server has to have run before devices it did not hear of are silent."""
+_ROUND_SECONDS = 20.0
+"""After so long a channel begins no other message before the next look, so that a slow one holds up nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +41,16 @@ class Telling:
 
 async def tell(store: Store, telling: Telling, listening_since: float) -> None:
     """Raise what is new, make a message of what has waited long enough, and send what is due."""
+    await look(store, telling, listening_since)
+    by_name = {channel.name: channel for channel in telling.channels}
+    due_now = await store.read(lambda tx: due(tx, store.clock()))
+    await asyncio.gather(*(_deliver_all(store, found, by_name.get(name)) for name, found in due_now.items()))
+
+
+async def look(store: Store, telling: Telling, listening_since: float) -> None:
+    """Raise what is new, and make a message of what has waited long enough; nothing is sent."""
     now = store.clock()
-    if not await store.read(begun):
+    if not await store.read(lambda tx: begun(tx, now)):
         await store.write(lambda tx: begin(tx, now))
     listened = now - listening_since >= LISTENED_SECONDS
     new = await store.read(lambda tx: find_new(tx, telling.limits, now, listened=listened))
@@ -46,9 +58,6 @@ async def tell(store: Store, telling: Telling, listening_since: float) -> None:
         await store.write(lambda tx: record(tx, new, now))
     if await store.read(partial(_waiting, telling, now)):
         await store.write(partial(_make_message, telling, now))
-    by_name = {channel.name: channel for channel in telling.channels}
-    for delivery in await store.read(lambda tx: due(tx, now)):
-        await _deliver(store, delivery, by_name.get(delivery.channel))
 
 
 async def _waiting(telling: Telling, now: float, tx: Transaction) -> list[Alert]:
@@ -65,7 +74,16 @@ async def _make_message(telling: Telling, now: float, tx: Transaction) -> None:
     await put_into(tx, alerts, number)
 
 
-async def _deliver(store: Store, delivery: Delivery, channel: Channel | None) -> None:
+async def _deliver_all(store: Store, deliveries: Sequence[Delivery], channel: Channel | None) -> None:
+    """Try what is due over one channel; one that fails is not tried with more."""
+    until = time.monotonic() + _ROUND_SECONDS
+    for delivery in deliveries:
+        if not await _deliver(store, delivery, channel) or time.monotonic() > until:
+            return
+
+
+async def _deliver(store: Store, delivery: Delivery, channel: Channel | None) -> bool:
+    """Try a delivery; returns whether it is settled, delivered or given up."""
     try:
         if channel is None:
             raise NotDeliveredError("there is no such channel any more", for_good=True)
@@ -81,5 +99,6 @@ async def _deliver(store: Store, delivery: Delivery, channel: Channel | None) ->
             "given up" if given_up else "it will be tried again",
             error,
         )
-        return
+        return given_up
     await store.write(lambda tx: note_delivered(tx, delivery, store.clock()))
+    return True

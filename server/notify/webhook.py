@@ -70,7 +70,16 @@ class Webhook:
                 session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer,
             ):
                 status = answer.status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise NotDeliveredError(f"{type(error).__name__}: {error}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise NotDeliveredError(_told(error)) from error
         if not 200 <= status < 300:
             raise NotDeliveredError(f"it answered {status}", for_good=status == 410)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, without the URL, whose query may be a secret."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"it answered no HTTP: {error.message}"
+    if isinstance(error, TimeoutError):
+        return f"it did not answer within {SECONDS:.0f} s"
+    return type(error).__name__ if isinstance(error, aiohttp.InvalidURL) else f"{type(error).__name__}: {error}"

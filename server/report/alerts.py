@@ -97,7 +97,9 @@ def _lines(group: Mapping[str, Any]) -> Iterator[str]:
         name = one["hostname"] or one["device_id"]
         detail = REASONS.get(one["detail"], one["detail"])
         said = f"until {one['day']}: {detail}" if kind == EXPIRING else f"{one['day']}: {detail}"
-        yield f"  - {f'{name}, ' if name else ''}{said}"
+        # Host names and reasons come from elsewhere: a line of the mail is one alert.
+        line = " ".join(f"{name}, {said}".split() if name else said.split())
+        yield f"  - {line}"
     more = group["count"] - len(group["alerts"])
     if more:
         yield f"  - and {more} more: the console and the view posture_alerts name them"

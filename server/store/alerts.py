@@ -60,9 +60,12 @@ SELECT e.exemption_id, COALESCE(e.device_no, 0), e.control, e.last_day,
  WHERE e.state = 'approved' AND e.last_day BETWEEN ? AND ?
    AND NOT EXISTS (SELECT 1 FROM muster_alerts a
                     WHERE a.kind = 'exemption_expiring' AND a.subject = e.exemption_id || ' ' || e.last_day)
+   AND NOT EXISTS (SELECT 1 FROM muster_devices d WHERE d.device_no = e.device_no AND d.erased_at IS NOT NULL)
+   AND NOT EXISTS (SELECT 1 FROM muster_people p
+                    WHERE e.scope = 'person' AND p.person = e.subject AND p.erased_at IS NOT NULL)
  ORDER BY e.exemption_id
 """
-"""Exemptions that end soon. Parameters: the first and the last day of their end."""
+"""Exemptions that end soon; whoever is erased needs none. Parameters: the first and the last day of their end."""
 
 _STOPPED = """
 SELECT p.number, p.ended_at, p.stopped_by, COALESCE(p.stop_reason, '') FROM muster_applications p
@@ -146,14 +149,19 @@ async def find_new(tx: Transaction, limits: Limits, now: float, *, listened: boo
     return new
 
 
-async def begun(tx: Transaction) -> bool:
-    """Whether there are alerts yet."""
-    return await _since(tx) is not None
+async def begun(tx: Transaction, now: float) -> bool:
+    """Whether there are alerts yet; not since a time to come, which a clock that was ahead has left."""
+    since = await _since(tx)
+    return since is not None and since <= iso(now)
 
 
 async def begin(tx: Transaction, now: float) -> None:
     """Note that there are alerts from now on."""
-    await tx.run("INSERT INTO muster_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING", (_SINCE, iso(now)))
+    await tx.run(
+        "INSERT INTO muster_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        " WHERE muster_meta.value > excluded.value",
+        (_SINCE, iso(now)),
+    )
 
 
 async def record(tx: Transaction, new: Sequence[Found], now: float) -> None:

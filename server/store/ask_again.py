@@ -58,7 +58,7 @@ async def ask_again(
         if word and (word.status, word.version) == (DENYLISTED, judged[name].version)
     }
     put = [(device.device_no, tables[name], judged[name].version) for name in sorted(tables) if name not in skipped]
-    await _withdraw(tx, put)
+    await _withdraw(tx, put, iso(now))
     await asked.put(tx, put, asked.BY_PERSON, by, await fleet_day(tx, now), now)
     return AskedAgain(
         device_id=device.device_id,
@@ -102,12 +102,12 @@ def _of_control(catalog: Catalog, control: str, platform: str, judged: Mapping[s
     return found
 
 
-async def _withdraw(tx: Transaction, put: Iterable[tuple[int, str, str]]) -> None:
-    """Questions that are open already give way to the new ones."""
+async def _withdraw(tx: Transaction, put: Iterable[tuple[int, str, str]], at: str) -> None:
+    """Questions that are open already give way to the new ones; one that was put in this very second is the new one."""
     await tx.many(
         "UPDATE muster_asked SET outcome = 'withdrawn', message = 'asked again' WHERE device_no = ? AND table_name = ?"
-        " AND outcome IS NULL",
-        [(device_no, table) for device_no, table, _ in put],
+        " AND outcome IS NULL AND asked_at <> ?",
+        [(device_no, table, at) for device_no, table, _ in put],
     )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from server.normalize.persons import person_key
 from server.normalize.times import iso, unix
+from server.store.alert_messages import blank_messages
 from server.store.assets import forget_asset
 from server.store.calendar import fleet_day
 from server.store.deletions import ERASURE, Doomed, Tombstone, delete_of, rows_of
@@ -165,14 +166,22 @@ async def _take_names(tx: Transaction, device_no: int, at: str) -> None:
         (device_no,),
     )
     await blank_exemptions(tx, "device_no = ?", device_no)
+    device = await tx.row("SELECT device_id FROM muster_devices WHERE device_no = ?", (device_no,))
+    await blank_messages(tx, device[0] if device else "", ERASED)
     await forget_device(tx, device_no, unix(at))
 
 
 async def blank_exemptions(tx: Transaction, which: str, value: object) -> None:
-    """Blank what exemptions say of the device or person that ``which``, a condition with one value, picks.
+    """Blank what exemptions say of the device or person that ``which`` picks, a condition on a column with one value.
 
-    Who approved, rejected and revoked them stays, for they did so in office.
+    Who approved, rejected and revoked them stays, for they did so in office. Alerts that they end soon say no more.
     """
+    await tx.run(
+        "UPDATE muster_alerts SET detail = ? WHERE kind = 'exemption_expiring' AND EXISTS (SELECT 1"
+        " FROM muster_exemptions e WHERE muster_alerts.subject = e.exemption_id || ' ' || e.last_day"
+        f" AND e.{which})",
+        (ERASED, value),
+    )
     await tx.run(
         "UPDATE muster_exemptions SET reason = ?, requested_by = ?,"
         " risk = CASE WHEN risk IS NULL THEN NULL ELSE CAST(? AS TEXT) END,"
@@ -192,7 +201,8 @@ async def blank_person(tx: Transaction, names: Set[str], stone: str) -> None:
     keys = {person_key(name) for name in names} - {""}
     for (subject,) in await tx.rows("SELECT DISTINCT subject FROM muster_exemptions WHERE scope = 'person'"):
         if person_key(subject) in keys:
-            await blank_exemptions(tx, "scope = 'person' AND subject = ?", subject)
+            await blank_exemptions(tx, "subject = ? AND scope = 'person'", subject)
+            await blank_messages(tx, f"person {subject}: ", ERASED)
             await tx.run(
                 "UPDATE muster_exemptions SET subject = ? WHERE scope = 'person' AND subject = ?", (stone, subject)
             )

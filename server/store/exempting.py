@@ -166,7 +166,10 @@ async def refuse_same(tx: Transaction, by: By, requested_by: str, request_token:
     """Raise ``ExemptionError`` where approver and requester are one, as they are spelt or as the roster knows them."""
     if by.token is not None and by.token == request_token:
         raise ExemptionError(f"The token {by.token!r} asked for this exemption: another one has to approve it.")
-    if await _identities(tx, by.name) & await _identities(tx, requested_by):
+    asked = await _identities(tx, requested_by)
+    if request_token is not None:  # whoever holds it may have asked in another's name
+        asked |= await _identities(tx, request_token)
+    if await _identities(tx, by.name) & asked:
         raise ExemptionError(
             f"{requested_by} asked for this exemption: somebody other than the requester has to approve it."
         )

@@ -37,6 +37,7 @@ async def retain(driver: Driver, limits: Limits, now: float) -> int:
             await driver.write(partial(_remember, limits.rows))
         deleted += await delete_of(driver, doomed, devices, Tombstone(AGE, up_to), now)
     await driver.write(partial(_close_days, iso(now)))
+    await driver.write(partial(_forget_alerts, limits.verdicts, now))
     return deleted + await _retain_verdicts(driver, limits.verdicts, now)
 
 
@@ -127,6 +128,32 @@ async def _close_days(at: str, tx: Transaction) -> None:
         await tx.run(
             "UPDATE muster_days SET state = 'closed', closed_at = ? WHERE state = 'open' AND starts_at < ?", (at, limit)
         )
+
+
+_LASTS = """(
+    (kind = 'silent' AND EXISTS (
+        SELECT 1 FROM muster_devices d WHERE d.device_no = muster_alerts.device_no
+           AND muster_alerts.subject = CAST(d.device_no AS TEXT) || ' ' || d.last_seen_at))
+    OR (kind = 'failing' AND EXISTS (
+        SELECT 1 FROM muster_controls c JOIN muster_verdicts v ON v.control_no = c.control_no
+         WHERE c.control = muster_alerts.control AND v.device_no = muster_alerts.device_no AND v.last_day IS NULL
+           AND NOT EXISTS (SELECT 1 FROM muster_verdicts g
+                            WHERE g.control_no = v.control_no AND g.device_no = v.device_no
+                              AND g.first_day > muster_alerts.day
+                              AND g.underlying_status IN ('pass', 'not_applicable')))))"""
+"""Alerts of a silence or failure that is not over."""
+
+
+async def _forget_alerts(limit: str, now: float, tx: Transaction) -> None:
+    """What people were told of before a day goes with the verdicts of that time, unless it would be told again."""
+    gone = await tx.run(
+        f"DELETE FROM muster_alerts WHERE raised_at < ? AND day < ? AND kind <> 'canary_stopped' AND NOT {_LASTS}",
+        (limit, limit),
+    )
+    old = "message_no IN (SELECT m.message_no FROM muster_alert_messages m WHERE m.made_at < ?)"
+    await Tombstone(AGE, limit).count(tx, "posture_alerts", gone, now)
+    await tx.run(f"DELETE FROM muster_alert_deliveries WHERE {old}", (limit,))
+    await tx.run("DELETE FROM muster_alert_messages WHERE made_at < ?", (limit,))
 
 
 _DAY_HELD = (

@@ -155,3 +155,12 @@ async def test_old_questions_go_and_open_ones_stay(tmp_path: Path) -> None:
         limits = retention.Limits(rows="2000-01-01T00:00:00Z", events="2100-01-01T00:00:00Z", verdicts="2000-01-01")
         assert await retention.retain(f.store.driver, limits, f.clock()) == 1
         assert await outcomes(f) == [(QUERY, None)]
+
+
+async def test_asked_twice_within_a_second_it_is_asked(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        device = await f.device("a")
+        await f.say(device, {"who": "ann", "uid": "7"})
+        await ask(f, "a")
+        await ask(f, "a")
+        assert len(await f.questions(device)) == 1

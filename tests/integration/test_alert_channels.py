@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from server.notify import mail
+from server.notify.channels import NotDeliveredError
+from server.notify.mail import Mail
+from server.notify.webhook import Webhook
 from tests.support import sinks
 from tests.support.server import muster, muster_here
 
@@ -68,3 +72,68 @@ def test_no_channel_is_said(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'muster.db'}"
     muster_here("init", "--database", database, "--json")
     assert json.loads(muster_here("alerts", "list", "--database", database, "--json").stdout) == []
+
+
+MESSAGE = {"type": "muster.test", "summary": "s", "groups": []}
+
+
+async def test_who_was_refused_is_tried_again_and_nobody_else(tmp_path: Path) -> None:
+    with sinks.mails() as sink:
+        sink.refused = {"bob@example.org"}
+        channel = Mail(sink.url, "muster@example.org", ["ada@example.org", "bob@example.org"])
+        with pytest.raises(NotDeliveredError, match=r"refused for bob@example\.org: 450 not now"):
+            await channel.send("msg_1", MESSAGE)
+        sink.refused = set()
+        await channel.send("msg_1", MESSAGE)
+        assert [to for to, _ in sink.mails] == [["ada@example.org"], ["bob@example.org"]]
+        await channel.send("msg_2", MESSAGE)
+        assert sink.mails[-1][0] == ["ada@example.org", "bob@example.org"]
+
+
+async def test_a_mail_server_has_so_long_for_all_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail, "SECONDS", 0.3)
+
+    over = asyncio.Event()
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 slow\r\n")
+        while await reader.readline():  # each answer in time, and all together not
+            await asyncio.sleep(0.2)
+            writer.write(b"250 well\r\n")
+        writer.close()
+        over.set()
+
+    server = await asyncio.start_server(slowly, "127.0.0.1", 0)
+    channel = Mail(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}", "muster@x.org", ["ada@x.org"])
+    try:
+        with pytest.raises(NotDeliveredError, match="did not take the mail within"):
+            await channel.send("msg_1", MESSAGE)
+        await over.wait()
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("host", ["a..b", "127.0.0.1"])
+async def test_what_no_webhook_answers_is_told_without_the_urls_secret(host: str) -> None:
+    async def junk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"no HTTP at all\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(junk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        with pytest.raises(NotDeliveredError) as raised:
+            await Webhook(f"http://{host}:{port}/hook?token=petunia", b"k" * 16).send("msg_1", MESSAGE)
+        assert "petunia" not in str(raised.value)
+    finally:
+        server.close()
+
+
+async def test_two_webhooks_that_only_their_secrets_tell_apart(tmp_path: Path) -> None:
+    async with sinks.posts() as sink:
+        options = ["--alert-webhook", f"{sink.url}-1", "--alert-webhook", f"{sink.url}-2"]
+        options += ["--alert-webhook-secret-file", _file(tmp_path, SECRET)]
+        done = await asyncio.to_thread(muster, "alerts", "test", *options)
+        names = [line.partition(": taken")[0] for line in done.stdout.splitlines()]
+        assert len(set(names)) == 2 and "not-for-lists" not in done.stdout and len(sink.requests) == 2

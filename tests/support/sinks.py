@@ -46,11 +46,21 @@ async def posts() -> AsyncIterator[Posts]:
 
 @dataclass
 class Mails:
-    """A mail server that answers with ``replies`` in turn, then takes what it gets."""
+    """A mail server that answers with ``replies`` in turn, then takes what it gets but for those it ``refused``."""
 
     url: str = ""
     replies: list[str] = field(default_factory=list)
     mails: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+
+    async def handle_RCPT(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.refused:
+            return "450 not now"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 well"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         if self.replies:
