@@ -35,6 +35,7 @@ from server.store.guarantee import keep_guarantee
 from server.store.holds import kept_from
 from server.store.in_force import InForce
 from server.store.lease import LEADER, LEASE_SECONDS, Lease
+from server.store.meta import keep_value, value_of
 from server.store.reload import LOOK_SECONDS, KeyOf, Reloader
 from server.store.retention import Limits, retain
 from server.store.scope import CATCH_UP_DAYS
@@ -53,6 +54,9 @@ CANARY_SECONDS = 20
 """How often it is looked whether the canary has to stop."""
 KEEP_SECONDS = 600
 """How often it is looked whether the day's deleting is done and whether an erasure has to be gone on with."""
+
+_DELETED_ON = "deleted_on"
+"""The key of the last day on which what was too old has been deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +232,11 @@ class Worker:
                 await driver.scrub()
             calendar = await self._store.read(read_calendar)
             day = calendar.today(now)
-            if await self._store.read(deleted_on) == day.isoformat():
+            if await self._store.read(partial(value_of, key=_DELETED_ON)) == day.isoformat():
                 return
             thinned = await thin(driver, iso(now - REORDER_DAYS * DAY))
             deleted = await retain(driver, limits(self._keep, day, calendar), now)
-            await self._store.write(partial(_note_deleted, day))
+            await self._store.write(partial(keep_value, key=_DELETED_ON, value=day.isoformat()))
         except StoreError as error:
             log.error("deleting what is too old failed, it will be tried again: %s", error)
             return
@@ -263,20 +267,6 @@ def limits(keep: Keep, day: date, calendar: Calendar) -> Limits:
         rows=calendar.day(day - timedelta(days=keep.rows)).starts_at,
         events=calendar.day(day - timedelta(days=keep.events)).starts_at,
         verdicts=(day - timedelta(days=keep.verdicts)).isoformat(),
-    )
-
-
-async def deleted_on(tx: Transaction) -> str:
-    """The last day on which what was too old has been deleted; empty if none."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'deleted_on'")
-    return str(found[0]) if found else ""
-
-
-async def _note_deleted(day: date, tx: Transaction) -> None:
-    await tx.run(
-        "INSERT INTO muster_meta (key, value) VALUES ('deleted_on', ?)"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (day.isoformat(),),
     )
 
 

@@ -17,6 +17,7 @@ from server.store.access import hash_of, new_secret
 from server.store.applications import join_canary, tags_of
 from server.store.driver import StoreError, Transaction
 from server.store.exemptions import follow
+from server.store.meta import keep_value, value_of
 from server.store.register import registered
 from server.store.scope import note_devices
 from server.wire.messages import BadLine
@@ -75,17 +76,12 @@ async def revoke_keys(tx: Transaction, device_no: int, at: str) -> None:
 
 async def keys_changed(tx: Transaction) -> None:
     """Note that a key is out of use, or that its device is another to whoever knew it."""
-    await tx.run(
-        "INSERT INTO muster_meta (key, value) VALUES ('keys', ?)"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (str(await tx.seq()),),
-    )
+    await keep_value(tx, "keys", str(await tx.seq()))
 
 
 async def keys_version(tx: Transaction) -> str:
     """What changes whenever a key is taken out of use."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'keys'")
-    return str(found[0]) if found else ""
+    return await value_of(tx, "keys") or ""
 
 
 async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
