@@ -19,26 +19,23 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from server.api.keys import Presence
-from server.catalog.catalog import Catalog
-from server.evaluate.judge import GRACE_SECONDS, evaluate
+from server.evaluate.due import GRACE_SECONDS, due_days, next_close
+from server.evaluate.judge import evaluate
 from server.evaluate.revisit import any_news, judge_news
-from server.evaluate.whole import oldest_whole_day
 from server.normalize.calendar import Calendar
-from server.normalize.times import DAY, iso, unix
+from server.normalize.times import DAY, iso
 from server.notify.tell import Telling, tell
 from server.store.calendar import read_calendar
 from server.store.canary_watch import watch_canary
-from server.store.driver import StoreError, Transaction
+from server.store.driver import StoreError
 from server.store.erase import go_on_erasing
 from server.store.guarantee import LOOK_SECONDS as GUARANTEE_SECONDS
 from server.store.guarantee import keep_guarantee
-from server.store.holds import kept_from
 from server.store.in_force import InForce
 from server.store.lease import LEADER, LEASE_SECONDS, Lease
 from server.store.meta import keep_value, value_of
 from server.store.reload import LOOK_SECONDS, KeyOf, Reloader
 from server.store.retention import Limits, retain
-from server.store.scope import CATCH_UP_DAYS
 from server.store.served import note_served
 from server.store.store import Store
 from server.store.thinning import REORDER_DAYS, thin
@@ -220,7 +217,7 @@ class Worker:
         try:
             if await judge_news(store, running=state != self._judged, going_on=self._leading) and closed:
                 self._judged = state
-                self._next_close = _next_close(calendar, now)
+                self._next_close = next_close(calendar, now)
         except StoreError as error:
             log.error("judging what is new failed, it will be tried again: %s", error)
 
@@ -268,34 +265,3 @@ def limits(keep: Keep, day: date, calendar: Calendar) -> Limits:
         events=calendar.day(day - timedelta(days=keep.events)).starts_at,
         verdicts=(day - timedelta(days=keep.verdicts)).isoformat(),
     )
-
-
-def _next_close(calendar: Calendar, now: float) -> float:
-    """When the next day can be closed."""
-    today = calendar.today(now)
-    ends = (unix(calendar.day(day).ends_at) + GRACE_SECONDS for day in (today - timedelta(days=1), today))
-    return next(end for end in ends if end > now)
-
-
-async def due_days(store: Store) -> list[date]:
-    """The days since the first device came into scope that are over and still not closed."""
-    return await store.read(partial(days_due, catalog=store.catalog, now=store.clock()))
-
-
-async def days_due(tx: Transaction, catalog: Catalog, now: float) -> list[date]:
-    """As ``due_days``, within a transaction."""
-    first = await tx.row("SELECT MIN(in_scope_from) FROM devices")
-    if first is None or first[0] is None:
-        return []
-    closed = {row[0] for row in await tx.rows("SELECT day FROM muster_days WHERE state <> 'open'")}
-    calendar, due = await read_calendar(tx), []
-    day = max(
-        calendar.today(unix(first[0])),
-        calendar.today(now) - timedelta(days=CATCH_UP_DAYS),
-        oldest_whole_day(catalog, await kept_from(tx), calendar),
-    )
-    while unix(calendar.day(day).ends_at) + GRACE_SECONDS <= now:
-        if day.isoformat() not in closed:
-            due.append(day)
-        day += timedelta(days=1)
-    return due
