@@ -112,7 +112,7 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
         )
     else:
         owned = (asset.owner, asset.tags) if asset else ("", "")
-        device_no = await _next_no(tx)
+        device_no = await highest_no(tx) + 1
         await tx.insert(
             "muster_devices", _COLUMNS, [(device_no, _new_id(), identity, *_row(facts), *owned, at, at, at, at)]
         )
@@ -150,7 +150,7 @@ async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -
 
     They are silent until they enrol. Returns their numbers.
     """
-    first = await _next_no(tx)
+    first = await highest_no(tx) + 1
     rows = []
     for number, (asset, in_scope_from) in enumerate(expected, first):
         facts = DeviceFacts(
@@ -256,9 +256,10 @@ async def heard(tx: Transaction, told: Iterable[tuple[int, int | None]], now: fl
     )
 
 
-async def _next_no(tx: Transaction) -> int:
-    top = await tx.row("SELECT COALESCE(MAX(device_no), 0) + 1 FROM muster_devices")
-    return int(top[0]) if top else 1
+async def highest_no(tx: Transaction) -> int:
+    """The highest number of a device; 0 if there are none."""
+    top = await tx.row("SELECT COALESCE(MAX(device_no), 0) FROM muster_devices")
+    return int(top[0]) if top else 0
 
 
 def _new_id() -> str:
