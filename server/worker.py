@@ -19,25 +19,23 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from server.api.keys import Presence
-from server.catalog.catalog import Catalog
-from server.evaluate.judge import GRACE_SECONDS, evaluate
+from server.evaluate.due import GRACE_SECONDS, due_days, next_close
+from server.evaluate.judge import evaluate
 from server.evaluate.revisit import any_news, judge_news
-from server.evaluate.whole import oldest_whole_day
 from server.normalize.calendar import Calendar
-from server.normalize.times import DAY, iso, unix
+from server.normalize.times import DAY, iso
 from server.notify.tell import Telling, look, tell
 from server.store.calendar import read_calendar
 from server.store.canary_watch import watch_canary
-from server.store.driver import StoreError, Transaction
+from server.store.driver import StoreError
 from server.store.erase import go_on_erasing
 from server.store.guarantee import LOOK_SECONDS as GUARANTEE_SECONDS
 from server.store.guarantee import keep_guarantee
-from server.store.holds import kept_from
 from server.store.in_force import InForce
 from server.store.lease import LEADER, LEASE_SECONDS, Lease
+from server.store.meta import keep_value, value_of
 from server.store.reload import LOOK_SECONDS, KeyOf, Reloader
 from server.store.retention import Limits, retain
-from server.store.scope import CATCH_UP_DAYS
 from server.store.served import note_served
 from server.store.store import Store
 from server.store.thinning import REORDER_DAYS, thin
@@ -53,6 +51,9 @@ CANARY_SECONDS = 20
 """How often it is looked whether the canary has to stop."""
 KEEP_SECONDS = 600
 """How often it is looked whether the day's deleting is done and whether an erasure has to be gone on with."""
+
+_DELETED_ON = "deleted_on"
+"""The key of the last day on which what was too old has been deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ class Worker:
         try:
             if await judge_news(store, running=state != self._judged, going_on=self._leading) and closed:
                 self._judged = state
-                self._next_close = _next_close(calendar, now)
+                self._next_close = next_close(calendar, now)
         except StoreError as error:
             log.error("judging what is new failed, it will be tried again: %s", error)
 
@@ -231,11 +232,11 @@ class Worker:
                 await driver.scrub()
             calendar = await self._store.read(read_calendar)
             day = calendar.today(now)
-            if await self._store.read(deleted_on) == day.isoformat():
+            if await self._store.read(partial(value_of, key=_DELETED_ON)) == day.isoformat():
                 return
             thinned = await thin(driver, iso(now - REORDER_DAYS * DAY))
             deleted = await retain(driver, limits(self._keep, day, calendar), now)
-            await self._store.write(partial(_note_deleted, day))
+            await self._store.write(partial(keep_value, key=_DELETED_ON, value=day.isoformat()))
         except StoreError as error:
             log.error("deleting what is too old failed, it will be tried again: %s", error)
             return
@@ -267,48 +268,3 @@ def limits(keep: Keep, day: date, calendar: Calendar) -> Limits:
         events=calendar.day(day - timedelta(days=keep.events)).starts_at,
         verdicts=(day - timedelta(days=keep.verdicts)).isoformat(),
     )
-
-
-async def deleted_on(tx: Transaction) -> str:
-    """The last day on which what was too old has been deleted; empty if none."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'deleted_on'")
-    return str(found[0]) if found else ""
-
-
-async def _note_deleted(day: date, tx: Transaction) -> None:
-    await tx.run(
-        "INSERT INTO muster_meta (key, value) VALUES ('deleted_on', ?)"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (day.isoformat(),),
-    )
-
-
-def _next_close(calendar: Calendar, now: float) -> float:
-    """When the next day can be closed."""
-    today = calendar.today(now)
-    ends = (unix(calendar.day(day).ends_at) + GRACE_SECONDS for day in (today - timedelta(days=1), today))
-    return next(end for end in ends if end > now)
-
-
-async def due_days(store: Store) -> list[date]:
-    """The days since the first device came into scope that are over and still not closed."""
-    return await store.read(partial(days_due, catalog=store.catalog, now=store.clock()))
-
-
-async def days_due(tx: Transaction, catalog: Catalog, now: float) -> list[date]:
-    """As ``due_days``, within a transaction."""
-    first = await tx.row("SELECT MIN(in_scope_from) FROM devices")
-    if first is None or first[0] is None:
-        return []
-    closed = {row[0] for row in await tx.rows("SELECT day FROM muster_days WHERE state <> 'open'")}
-    calendar, due = await read_calendar(tx), []
-    day = max(
-        calendar.today(unix(first[0])),
-        calendar.today(now) - timedelta(days=CATCH_UP_DAYS),
-        oldest_whole_day(catalog, await kept_from(tx), calendar),
-    )
-    while unix(calendar.day(day).ends_at) + GRACE_SECONDS <= now:
-        if day.isoformat() not in closed:
-            due.append(day)
-        day += timedelta(days=1)
-    return due

@@ -80,8 +80,8 @@ class Catalog:
 
     def judged_queries(self, platform: str) -> set[str]:
         """The queries whose answers decide a verdict on a platform."""
-        rules = (loaded.control.rule(platform) for loaded in self.judged())
-        return {name for rule in rules if rule and rule.confidence != "draft" for name in rule.queries}
+        rules = (loaded.control.judging_rule(platform) for loaded in self.judged())
+        return {name for rule in rules if rule for name in rule.queries}
 
     def pack_queries(self, pack: Pack, platform: str) -> dict[str, int]:
         """The queries of one pack on one platform, those of its controls included, with their intervals."""
@@ -93,8 +93,8 @@ class Catalog:
             if (name, platform) in self.queries
         }
         for control_id in pack.controls:
-            rule = self.controls[control_id].control.rule(platform)
-            if rule and rule.confidence != "draft":
+            rule = self.controls[control_id].control.judging_rule(platform)
+            if rule:
                 asked |= {name: pack.interval for name in rule.queries if name not in asked}
         return asked
 

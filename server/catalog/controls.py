@@ -95,6 +95,11 @@ class Control(Strict):
         """The rule of a platform; None where the control has none for it, or there is no such platform."""
         return next((rule for name, rule in self.platforms.items() if name == platform), None)
 
+    def judging_rule(self, platform: str) -> PlatformRule | None:
+        """The rule by which devices of a platform are judged: a draft never judges."""
+        rule = self.rule(platform)
+        return None if rule is None or rule.confidence == "draft" else rule
+
 
 def _as_day(value: Any) -> Any:
     """A day as YAML reads it, or the same in quotes."""

@@ -54,6 +54,8 @@ class BuiltInList:
 
     view: str
     columns: Mapping[str, str]
+    filled_from: tuple[str, ...]
+    """The kinds of imports that change it."""
     key: int = 1
     departed: bool = False
     """An entry counts from the day after its ``last_day``."""
@@ -61,13 +63,15 @@ class BuiltInList:
     """An entry counts from its ``from_day`` on, and no more from its ``to_day`` on."""
 
 
+_ACCOUNT, _KEY, _SERIAL = ({name: TEXT, "last_day": TEXT} for name in ("account", "fingerprint", "serial"))
+_PEOPLE, _ASSETS = "people", "assets"
 BUILT_IN: Mapping[str, BuiltInList] = {
-    "departed_accounts": BuiltInList("muster_departed_accounts", {"account": TEXT, "last_day": TEXT}, departed=True),
-    "departed_devices": BuiltInList(
-        "muster_departed_devices", {"serial": TEXT, "last_day": TEXT}, departed=True, dated=True
+    "departed_accounts": BuiltInList("muster_departed_accounts", _ACCOUNT, (_PEOPLE,), departed=True),
+    "departed_devices": BuiltInList("muster_departed_devices", _SERIAL, (_PEOPLE, _ASSETS), departed=True, dated=True),
+    "departed_keys": BuiltInList("muster_departed_keys", _KEY, (_PEOPLE,), departed=True),
+    "asset_register": BuiltInList(
+        "muster_asset_register", {"serial": TEXT, "status": TEXT, "owner": TEXT}, (_ASSETS,), dated=True
     ),
-    "departed_keys": BuiltInList("muster_departed_keys", {"fingerprint": TEXT, "last_day": TEXT}, departed=True),
-    "asset_register": BuiltInList("muster_asset_register", {"serial": TEXT, "status": TEXT, "owner": TEXT}, dated=True),
 }
 
 

@@ -14,11 +14,11 @@ import click
 from server.app import examine, shipped_packs
 from server.catalog.catalog import Catalog, load_catalog
 from server.cli.options import NOT_READY, PROBLEMS, applied_packs_option, database_option, json_option, print_json, run
+from server.evaluate.due import days_due
 from server.store import applications
 from server.store.driver import Transaction
 from server.store.findings import Finding, check_clock, check_leader, check_rejects, check_schema
 from server.store.served import servers
-from server.worker import days_due
 
 LATE_SECONDS = 600
 """How long after its time a day may be closed before it is said."""

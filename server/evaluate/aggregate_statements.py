@@ -8,6 +8,7 @@ from server.evaluate.aggregates import Aggregate, Asked
 from server.evaluate.language import text_literal
 from server.evaluate.population import Devices
 from server.evaluate.sources import Moment, Shape
+from server.evaluate.statements import with_tables
 from server.normalize.calendar import Day
 from server.store.tables import QueryTable
 
@@ -31,7 +32,7 @@ def codes(aggregate: Aggregate, moments: str) -> str:
     ``moments`` is a SELECT of device_no and until_at, a text: rows count that began before it and had not ended then.
     For the state at the end of a day it is the day's end.
     """
-    return f"{_with(aggregate.lists)}SELECT m.device_no, {aggregate.code} AS code FROM ({moments}) m"
+    return f"{with_tables(*aggregate.lists)}SELECT m.device_no, {aggregate.code} AS code FROM ({moments}) m"
 
 
 def at_end(devices: Devices) -> str:
@@ -81,7 +82,7 @@ def within(aggregate: Aggregate, judged: Sequence[tuple[QueryTable, str]], devic
         f" ORDER BY i.at DESC LIMIT 1) = {text_literal(f'ok {version}')}"
         for table, version in judged
     )
-    head = _with([*aggregate.lists, said, moments])
+    head = with_tables(*aggregate.lists, said, moments)
     return f"{head}SELECT m.device_no, {aggregate.code} AS code, m.at FROM moments m WHERE {answered}"
 
 
@@ -95,11 +96,6 @@ def evidence_of(evidence: Asked) -> str:
     moment = "m AS (SELECT CAST(? AS BIGINT) AS device_no, CAST(? AS TEXT) AS until_at)"
     columns = ", ".join(f'e."{name}"' for name in evidence.columns)
     return (
-        f"{_with([moment, *evidence.lists.values()])}SELECT {columns}, COUNT(*) OVER () FROM ({evidence.sql}) e"
+        f"{with_tables(moment, *evidence.lists.values())}SELECT {columns}, COUNT(*) OVER () FROM ({evidence.sql}) e"
         f" ORDER BY {order} LIMIT ? OFFSET ?"
     )
-
-
-def _with(tables: Iterable[str]) -> str:
-    found = ", ".join(tables)
-    return f"WITH {found} " if found else ""

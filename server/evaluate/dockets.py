@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from server.catalog.controls import PlatformRule
 from server.evaluate.population import Devices
 from server.evaluate.rules import ALWAYS, Rule
 from server.evaluate.statements import DECISIVE, DIGITS, MOST_TABLES, NO_ROW, OTHER, UNDECIDED, Classing, classes
@@ -276,8 +275,3 @@ async def lapses(tx: Transaction, docket: Docket, devices: Devices) -> list[tupl
     middle = len(numbers) // 2
     halves = [half for half in (numbers[:middle], numbers[middle:]) if half]
     return [one for half in halves for one in await lapses(tx, docket, Devices(half[0], half[-1], half))]
-
-
-def asked_rule(rule: PlatformRule | None) -> PlatformRule | None:
-    """The rule of a platform if it judges: a draft never does."""
-    return None if rule is None or rule.confidence == "draft" else rule

@@ -6,23 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
 
 from server.catalog.catalog import Catalog
 from server.catalog.config import Config
 from server.catalog.controls import PlatformRule
-from server.catalog.lists import BUILT_IN
 from server.catalog.targets import TargetedDevice
 from server.evaluate.evidence import Reader, after
 from server.evaluate.explain_packs import Candidate, Found, candidates, judged_by
+from server.evaluate.explain_recorded import erasure_of, exemptions_of, pending_news, revisions_of, used_lists
 from server.evaluate.explain_silence import AskedTable, Word, config_for, fresh_from, last_word, what_is_missing
 from server.evaluate.explain_subject import Question, Subject, find_subject
-from server.evaluate.explained import ExplainedQuery, ExplainedRule, Explanation, Lapse, Missing, Revision, UsedList
+from server.evaluate.explained import ExplainedQuery, ExplainedRule, Explanation, Lapse, Missing
 from server.evaluate.readers import SeveralReader, reader
 from server.evaluate.rules import lists_named
 from server.evaluate.verdicts import (
     ERROR,
-    EXEMPT,
     FAIL,
     NO_DATA,
     NOT_APPLICABLE,
@@ -34,7 +32,7 @@ from server.evaluate.verdicts import (
 )
 from server.normalize.calendar import Day
 from server.store.applications import tags_of
-from server.store.driver import Transaction, dicts
+from server.store.driver import Transaction
 from server.store.holds import kept_from
 from server.store.store import Store
 from server.store.tables import QueryTable
@@ -73,8 +71,8 @@ async def _explained(
     explanation = Explanation(
         device=device, control=subject.control, title=subject.title, severity=subject.severity, day=subject.day,
         run=subject.run, status_since=subject.status_since, before=subject.before, next=subject.next,
-        judged_by=found.by, exemptions=await _exemptions(tx, subject), revisions=await _revisions(tx, subject),
-        rows_kept_from=await kept_from(tx), erasure=await _erasure(tx, device.device_no),
+        judged_by=found.by, exemptions=await exemptions_of(tx, subject), revisions=await revisions_of(tx, subject),
+        rows_kept_from=await kept_from(tx), erasure=await erasure_of(tx, device.device_no),
     )  # fmt: skip
     if loaded is None or catalog is None:
         return explanation
@@ -87,21 +85,19 @@ async def _explained(
         limits=control.limits,
     )  # fmt: skip
     platform_rule = control.rule(device.platform)
-    if platform_rule is None or any((name, device.platform) not in catalog.queries for name in _queries(platform_rule)):
+    if platform_rule is None or any((name, device.platform) not in catalog.queries for name in platform_rule.queries):
         return explanation
     config = config_for(catalog, device)
     rule = _rule(platform_rule, catalog, config, device.platform)
     asked = [AskedTable(one, tables[one.query].name) for one in rule.queries if one.query in tables]
-    used = await _lists(tx, platform_rule, catalog)
+    used = await used_lists(tx, platform_rule, catalog)
     fresh = await fresh_from(tx, subject, control.fresh_within_days)
     last = [await last_word(tx, device.device_no, one, subject.day.ends_at, fresh) for one in asked]
     explanation = replace(
         explanation,
         rule=rule,
         lists=used,
-        pending=await _pending(
-            tx, subject, [one.table for one in asked], built_in=any(x.entries is None for x in used)
-        ),
+        pending=await pending_news(tx, subject, [one.table for one in asked], lists_named(platform_rule)),
         observations=[word.observation for word in last if word.observation],
         missing=await _missing(tx, subject, last, config, fresh),
     )
@@ -201,11 +197,6 @@ def _packs(subject: Subject, catalog: Catalog) -> list[tuple[str, bool]]:
     ]
 
 
-def _queries(rule: PlatformRule) -> tuple[str, ...]:
-    """The queries whose answers decide."""
-    return rule.queries
-
-
 def _rule(rule: PlatformRule, catalog: Catalog, config: Config, platform: str) -> ExplainedRule:
     queries = [
         ExplainedQuery(
@@ -213,7 +204,7 @@ def _rule(rule: PlatformRule, catalog: Catalog, config: Config, platform: str) -
             version=catalog.queries[name, platform].version,
             interval=config.asked[name].interval if name in config.asked else None,
         )
-        for name in _queries(rule)
+        for name in rule.queries
     ]
     return ExplainedRule(
         queries=queries,
@@ -225,78 +216,3 @@ def _rule(rule: PlatformRule, catalog: Catalog, config: Config, platform: str) -
         confidence=rule.confidence,
         note=rule.note,
     )
-
-
-async def _lists(tx: Transaction, rule: PlatformRule, catalog: Catalog) -> list[UsedList]:
-    used = []
-    for name in sorted(lists_named(rule)):
-        if (known := catalog.lists.get(name)) is not None:
-            used.append(
-                UsedList(
-                    name=name, title=known.title, as_of=known.as_of, digest=known.digest, entries=len(known.entries)
-                )
-            )
-        elif name in BUILT_IN:
-            kind = "assets" if name == "asset_register" else "people"
-            last = await tx.row(
-                "SELECT imported_at, sha256, file FROM muster_imports WHERE kind = ? ORDER BY import_no DESC LIMIT 1",
-                (kind,),
-            )
-            at, digest, file = last or ("", "", "")
-            title = f"kept by Muster from the import of {file}" if last else f"kept by Muster: no {kind} imported yet"
-            used.append(UsedList(name=name, title=title, as_of=at, digest=digest[:16], entries=None))
-    return used
-
-
-async def _exemptions(tx: Transaction, subject: Subject) -> list[dict[str, Any]]:
-    if subject.run.verdict.status != EXEMPT:
-        return []
-    return await dicts(
-        tx,
-        "SELECT e.exemption_id, e.scope, e.subject, x.first_day, x.last_day, e.reason, e.risk, e.compensating_control,"
-        " e.link, e.requested_by, e.requested_at, e.approved_by, e.granted_at, e.revoked_by, e.revoked_day"
-        " FROM muster_exempted x JOIN muster_exemptions e ON e.exemption_id = x.exemption_id"
-        " WHERE x.device_no = ? AND x.control = ? AND x.first_day <= ? AND x.last_day >= ?"
-        " ORDER BY x.last_day, x.exemption_id",
-        (subject.device.device_no, subject.control, subject.day.day, subject.day.day),
-    )
-
-
-async def _revisions(tx: Transaction, subject: Subject) -> list[Revision]:
-    rows = await tx.rows(
-        "SELECT revised_at, first_day, last_day, cause, detail, before_status, before_underlying_status, before_lapsed,"
-        " before_reason, after_status, after_underlying_status, after_lapsed, after_reason FROM muster_revisions"
-        " WHERE control_no = ? AND device_no = ? AND first_day <= ? AND last_day >= ? ORDER BY revised_seq",
-        (subject.control_no, subject.device.device_no, subject.day.day, subject.day.day),
-    )
-    return [
-        Revision(
-            revised_at=at, first_day=first, last_day=last, cause=cause, detail=detail,
-            before=Verdict(*said[:4]) if said[0] else None, after=Verdict(*said[4:]) if said[4] else None,
-        )
-        for at, first, last, cause, detail, *said in rows
-    ]  # fmt: skip
-
-
-async def _pending(tx: Transaction, subject: Subject, tables: Sequence[str], *, built_in: bool) -> list[str]:
-    """What was noted of the day since it was judged; lists count where the rule looks into one Muster keeps."""
-    rows = await tx.rows(
-        "SELECT kind, subject, detail FROM muster_news WHERE device_no IN (0, ?) AND first_day <= ? AND last_day >= ?"
-        " ORDER BY noted_seq",
-        (subject.device.device_no, subject.day.day, subject.day.day),
-    )
-    concerned = {("query", table) for table in tables} | {("control", subject.control), ("device", "")}
-    return [
-        detail or f"{kind} {about}".strip()
-        for kind, about, detail in rows
-        if (kind, about) in concerned or (kind == "list" and built_in)
-    ]
-
-
-async def _erasure(tx: Transaction, device_no: int) -> Mapping[str, Any]:
-    found = await dicts(
-        tx,
-        "SELECT requested_at, finished_at, erased_by, reason FROM muster_erasures WHERE device_no = ?",
-        (device_no,),
-    )
-    return found[0] if found else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
 from typing import NamedTuple
 
 from server.catalog.catalog import Catalog
@@ -52,8 +51,7 @@ async def fresh_from(tx: Transaction, subject: Subject, days: int) -> str:
     """The instant from which on an answer counts for the day, where it counts for so many days."""
     if days <= 1:
         return subject.day.starts_at
-    first = date.fromisoformat(subject.day.day) - timedelta(days=days - 1)
-    return (await read_calendar(tx)).day(first).starts_at
+    return (await read_calendar(tx)).starts_before(subject.day.day, days - 1)
 
 
 async def last_word(tx: Transaction, device_no: int, of: AskedTable, before: str, fresh: str) -> Word:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 from server.normalize.calendar import Calendar, Day
 
 
@@ -14,9 +12,4 @@ def grace_from(calendar: Calendar, day: Day, grace_days: int) -> str:
     """
     if not grace_days:
         return day.ends_at
-    return calendar.day(date.fromisoformat(day.day) - timedelta(days=grace_days - 1)).starts_at
-
-
-def in_grace(in_scope_from: str, day: Day, since: str) -> bool:
-    """Whether a device with this beginning of its scope is in its grace on a day; ``since`` is ``grace_from``'s."""
-    return since <= in_scope_from < day.ends_at
+    return calendar.starts_before(day.day, grace_days - 1)

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from functools import partial
 
 from server.evaluate.codes import NOT_YET, verdict_of
+from server.evaluate.due import closes_at
 from server.evaluate.population import Devices
 from server.evaluate.prepared import (
     BrokenOffError,
@@ -31,14 +32,11 @@ from server.evaluate.record import AT_A_TIME, Change, Grounds, devices_judged, f
 from server.evaluate.sitting import Sitting
 from server.evaluate.whole import refuse_unkept
 from server.normalize.calendar import FIRST_DAY, Day, shifted
-from server.normalize.times import iso, unix
+from server.normalize.times import iso
 from server.store.driver import StoreError, Transaction
 from server.store.in_force import InForce
 from server.store.news import DEVICE, EVERY_DEVICE, News, note
 from server.store.store import Store
-
-GRACE_SECONDS = 3600
-"""How long after its end a day stays open, for answers on their way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ async def _judge_whole(judging: Judging, bounds: Day, *, as_applied: bool) -> li
     begun = None if as_applied else await _begin_anew(judging, prepared, application)
     await give_up(judging, prepared)
     results = await judge_stretches(judging, prepared, prepared.versions.keys())
-    over = store.clock() >= unix(prepared.day.ends_at) + GRACE_SECONDS
+    over = store.clock() >= closes_at(prepared.day)
     if over and store.in_force is now:  # else it is due still, and judged by what is in force now
         await _close(judging, prepared, application)
     if begun is not None:

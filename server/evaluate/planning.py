@@ -163,9 +163,10 @@ def _starts(before: Catalog, after: Catalog, now: Configs, devices: Sequence[Wat
     for loaded in after.judged():
         if loaded.control_id not in judged:
             continue
-        for platform, rule in loaded.control.platforms.items():
-            old = before.controls[loaded.control_id].control.rule(platform)
-            if old is None or "draft" in (old.confidence, rule.confidence):
+        for platform in loaded.control.platforms:
+            old = before.controls[loaded.control_id].control.judging_rule(platform)
+            rule = loaded.control.judging_rule(platform)
+            if old is None or rule is None:
                 continue
             known = {(name, before.queries[name, platform].version) for name in old.queries}
             for name in rule.queries:

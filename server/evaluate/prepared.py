@@ -18,6 +18,7 @@ from server.evaluate.versions import rule_version
 from server.normalize.calendar import Calendar, Day
 from server.normalize.times import unix
 from server.store.calendar import read_calendar
+from server.store.devices import highest_no
 from server.store.driver import Transaction
 from server.store.exemptions import exempted
 from server.store.in_force import InForce, held_to
@@ -169,7 +170,6 @@ async def _prepared(judging: Judging, name: str, in_force: InForce, tx: Transact
         (name,),
     )
     covered = {numbers[control][0]: await exempted(tx, control, name) for control in controls}
-    highest = await tx.row("SELECT COALESCE(MAX(device_no), 0) FROM muster_devices")
 
     def make(chosen: Collection[str]) -> Sitting:
         return Sitting(day, judging.calendar, courts, {control: numbers[control][0] for control in chosen}, tables)
@@ -183,7 +183,7 @@ async def _prepared(judging: Judging, name: str, in_force: InForce, tx: Transact
         recorded={control: (rule, canary) for control, rule, canary in found},
         numbers=numbers,
         exempted={number: devices for number, devices in covered.items() if devices},
-        highest=highest[0] if highest else 0,
+        highest=await highest_no(tx),
         make=make,
     )
 

@@ -84,7 +84,7 @@ async def write_verdicts(
     ``seq`` is that of the judging.
     """
     numbers = sorted({change.device_no for change in changes})
-    erased = await _erased(tx, numbers)
+    erased = {number for devices in named(numbers) for number in await erased_of(tx, devices)}
     latest = dict((await control_numbers(tx)).values())
     gone: list[tuple[int, int, str]] = []
     new: list[tuple[object, ...]] = []
@@ -132,12 +132,10 @@ async def forget_judged(tx: Transaction, control_no: int, day: str) -> None:
     await tx.run("DELETE FROM muster_evaluation WHERE control_no = ? AND day = ?", (control_no, day))
 
 
-async def _erased(tx: Transaction, numbers: Sequence[int]) -> set[int]:
-    found: set[int] = set()
-    for devices in named(numbers):
-        sql = f"SELECT d.device_no FROM muster_devices d WHERE d.erased_at IS NOT NULL AND {devices.of('d')}"
-        found |= {row[0] for row in await tx.rows(sql, devices.parameters)}
-    return found
+async def erased_of(tx: Transaction, devices: Devices) -> set[int]:
+    """Those of some devices that are erased: their verdicts stay as they are."""
+    sql = f"SELECT d.device_no FROM muster_devices d WHERE d.erased_at IS NOT NULL AND {devices.of('d')}"
+    return {number for (number,) in await tx.rows(sql, devices.parameters)}
 
 
 async def _runs(

@@ -21,6 +21,7 @@ from server.evaluate.prepared import (
 )
 from server.evaluate.whole import refuse_unkept
 from server.store.driver import StoreError, Transaction
+from server.store.meta import value_of
 from server.store.news import CONTROL, DEVICE, EVERY_DEVICE
 from server.store.scope import CATCH_UP_DAYS
 from server.store.store import Store
@@ -76,13 +77,12 @@ async def judge_news(store: Store, *, running: bool = True, going_on: Callable[[
 
 
 async def _news(tx: Transaction) -> News:
-    seq = await tx.row("SELECT value FROM muster_meta WHERE key = 'seq'")
     if not await any_news(tx):
         return News(0, [])
     found = await tx.rows(
         "SELECT kind, subject, MIN(first_day), MAX(last_day), MAX(device_no) FROM muster_news GROUP BY kind, subject"
     )
-    return News(int(seq[0]) if seq else 0, [Subject(*row) for row in sorted(found)])
+    return News(int(await value_of(tx, "seq") or 0), [Subject(*row) for row in sorted(found)])
 
 
 async def _days(judging: Judging, news: News, running: bool, tx: Transaction) -> list[date]:

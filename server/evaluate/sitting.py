@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from dataclasses import dataclass
 
-from server.catalog.catalog import LoadedControl
-from server.catalog.controls import PlatformRule
-from server.catalog.queries import Query
 from server.catalog.schema import PLATFORMS
 from server.catalog.targets import TargetedDevice
 from server.evaluate import codes, statements
-from server.evaluate.aggregate_statements import shapes_of
-from server.evaluate.aggregates import compile_aggregate
+from server.evaluate.benches import Bench, BenchMaker, reads
 from server.evaluate.codes import Places, byte_of
 from server.evaluate.courts import Court
-from server.evaluate.dockets import BrokenDocket, Docket, Found, Hearing, ask, asked_rule, dockets_of, lapses
+from server.evaluate.dockets import Docket, Found, ask, lapses
 from server.evaluate.grace import grace_from
-from server.evaluate.language import RuleError
 from server.evaluate.population import Devices, named
-from server.evaluate.reading import shapes_on
-from server.evaluate.rules import Rule, compile_rule, lists_named
-from server.evaluate.several import SeveralDocket
 from server.evaluate.verdicts import FAIL, NO_DATA, NOT_APPLICABLE, SILENCES
 from server.normalize.calendar import Calendar, Day
 from server.store.applications import tags_of
 from server.store.driver import Transaction
-from server.store.news import LIST, QUERY
 from server.store.tables import QueryTable
-
-log = logging.getLogger(__name__)
-
-FILLED_FROM: Mapping[str, tuple[str, ...]] = {
-    "departed_accounts": ("people",),
-    "departed_keys": ("people",),
-    "departed_devices": ("people", "assets"),
-    "asset_register": ("assets",),
-}
-"""By which imports the lists change that Muster keeps itself."""
-
-
-@dataclass
-class Bench:
-    """The judges of a court for a platform: dockets, the controls none of them is for, and the words they go by."""
-
-    dockets: list[Docket] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
-    """Controls that have no rule for this platform."""
-    unasked: list[str] = field(default_factory=list)
-    """Controls that these packs do not have."""
-    hearings: list[Hearing] = field(default_factory=list)
 
 
 @dataclass
@@ -80,91 +47,17 @@ class Sitting:
         self.control_nos = control_nos
         self.places = Places(control_nos.values())
         self._calendar = calendar
-        self._tables = tables
         self._courts = courts
+        maker = BenchMaker(day, calendar, tables)
         self._benches = {
-            (position, platform): self._bench(court, platform)
+            (position, platform): maker.bench(court, platform, control_nos)
             for position, court in enumerate(courts)
             for platform in (*PLATFORMS, "")
         }
 
-    # -- making ready --------------------------------------------------------------------------------------------
-
-    def _bench(self, court: Court, platform: str) -> Bench:
-        bench = Bench()
-        asked: dict[tuple[Hearing, QueryTable | None], list[tuple[str, Rule]]] = {}
-        for control in sorted(self.control_nos):
-            loaded = court.control(control)
-            rule = asked_rule(loaded.control.rule(platform)) if loaded else None
-            if loaded is None:
-                bench.unasked.append(control)
-            elif rule is None:
-                bench.elsewhere.append(control)
-            else:
-                try:
-                    if rule.sql is not None:
-                        bench.dockets.append(self._several(court, loaded, platform, rule))
-                        continue
-                    hearing, table, compiled = self._compiled(court, loaded, platform)
-                    asked.setdefault((hearing, table), []).append((control, compiled))
-                except RuleError as error:
-                    log.error("control %s on %s: %s", control, platform, error)
-                    bench.dockets.append(BrokenDocket(platform, (control,)))
-        bench.dockets += dockets_of(platform, self.day, asked)
-        bench.hearings = list(dict.fromkeys(one for docket in bench.dockets for one in docket.hearings))
-        return bench
-
-    def _compiled(self, court: Court, loaded: LoadedControl, platform: str) -> tuple[Hearing, QueryTable | None, Rule]:
-        rule = loaded.control.platforms[platform]  # type: ignore[index]
-        query = court.catalog.queries[rule.query, platform]
-        table = self._stored(query)
-        kinds = {column.name.lower(): column.kind for column in query.columns}
-        if table is not None:
-            kinds = {column.sql_name: column.kind for column in table.columns}
-        return self._hearing(query, loaded), table, compile_rule(rule, kinds, court.catalog.lists, self.day)
-
-    def _several(self, court: Court, loaded: LoadedControl, platform: str, rule: PlatformRule) -> Docket:
-        """The docket of a rule of several queries. Raises ``RuleError``."""
-        queries = {name: court.catalog.queries[name, platform] for name in rule.queries}
-        tables = {name: table for name, query in queries.items() if (table := self._stored(query))}
-        shapes = shapes_on(court.catalog, platform) | shapes_of(tables)
-        hearings = [self._hearing(query, loaded) for query in queries.values()]
-        aggregate = compile_aggregate(rule, shapes, court.catalog.lists, self.day)
-        all_there = len(tables) == len(hearings)
-        stored = tuple(tables.values()) if all_there else ()
-        return SeveralDocket(platform, (loaded.control_id,), tuple(hearings), stored, aggregate, self.day)
-
-    def _stored(self, query: Query) -> QueryTable | None:
-        """The table of a query's rows; None where it lacks a column, and so has no row of this version."""
-        table = self._tables.get(query.name)
-        stored = {column.name.lower() for column in table.columns} if table else set()
-        return table if {column.name.lower() for column in query.columns} <= stored else None
-
-    def _hearing(self, query: Query, loaded: LoadedControl) -> Hearing:
-        table = self._tables.get(query.name)
-        return Hearing(table.name if table else query.name, query.version, self._fresh_from(loaded))
-
-    def _fresh_from(self, loaded: LoadedControl) -> str:
-        days = loaded.control.fresh_within_days - 1
-        if not days:
-            return self.day.starts_at
-        return self._calendar.day(date.fromisoformat(self.day.day) - timedelta(days=days)).starts_at
-
     def reads(self) -> dict[str, frozenset[tuple[str, str]]]:
-        """By control, what news its verdicts rest on: tables of queries, and what fills the lists its rules name."""
-        found: dict[str, set[tuple[str, str]]] = {control: set() for control in self.control_nos}
-        for bench in self._benches.values():
-            for docket in bench.dockets:
-                for control in docket.controls:
-                    found[control] |= {(QUERY, hearing.table) for hearing in docket.hearings}
-        for court in self._courts:
-            for control in self.control_nos:
-                loaded = court.control(control)
-                named_lists = (
-                    {name for rule in loaded.control.platforms.values() for name in lists_named(rule)} if loaded else ()
-                )
-                found[control] |= {(LIST, source) for name in named_lists for source in FILLED_FROM.get(name, ())}
-        return {control: frozenset(subjects) for control, subjects in found.items()}
+        """By control, what news its verdicts rest on."""
+        return reads(self._courts, self._benches.values(), self.control_nos)
 
     # -- judging -------------------------------------------------------------------------------------------------
 

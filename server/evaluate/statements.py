@@ -65,7 +65,7 @@ class Classing:
         devices', the day's end.
         """
         return (
-            f"{_with(*self._lists)}SELECT r.device_no, {self._key()},"
+            f"{with_tables(*self._lists)}SELECT r.device_no, {self._key()},"
             " MAX(CASE WHEN r.valid_from >= ? THEN 1 ELSE 0 END)"
             f" FROM muster_devices d CROSS JOIN {self.table.rows_name} r{self._joins}"
             f" WHERE d.platform = ? AND {devices.of('d')} AND r.device_no = d.device_no AND r.valid_to IS NULL"
@@ -78,7 +78,7 @@ class Classing:
         Parameters: the day's end as often as there are digits, end, start, platform, the devices', start, end.
         """
         return (
-            f"{_with(*self._lists)}SELECT r.device_no, {self._key('r.valid_to >= ?')},"
+            f"{with_tables(*self._lists)}SELECT r.device_no, {self._key('r.valid_to >= ?')},"
             " MAX(CASE WHEN r.valid_to < ? OR r.valid_from >= ? THEN 1 ELSE 0 END)"
             f" FROM muster_devices d CROSS JOIN {self.table.rows_name} r{self._joins}"
             f" WHERE d.platform = ? AND {devices.of('d')} AND r.device_no = d.device_no AND r.valid_to IS NOT NULL"
@@ -104,7 +104,7 @@ class Classing:
         )
         several = "several AS (SELECT device_no FROM said WHERE news = 1 GROUP BY device_no HAVING COUNT(*) > 1)"
         return (
-            f"{_with(*self._lists, said, several)}SELECT s.device_no, {self._key('r.device_no IS NOT NULL')}"
+            f"{with_tables(*self._lists, said, several)}SELECT s.device_no, {self._key('r.device_no IS NOT NULL')}"
             " FROM several m JOIN said s ON s.device_no = m.device_no AND s.news = 1 AND s.status = 'ok'"
             f" AND s.version = ? LEFT JOIN {self.table.rows_name} r ON r.device_no = s.device_no"
             " AND r.muster_superseded_seq IS NULL AND r.valid_from <= s.at"
@@ -112,8 +112,8 @@ class Classing:
         )
 
 
-def _with(*tables: str) -> str:
-    """The beginning of a statement with common table expressions."""
+def with_tables(*tables: str) -> str:
+    """The beginning of a statement with common table expressions, if there are any."""
     return f"WITH {', '.join(tables)} " if tables else ""
 
 
@@ -181,7 +181,7 @@ def evidence(table: QueryTable, rule: Rule, status: str, *also: str) -> str:
         deciding = f"NOT {rule.undecided} AND {rule.holds}" if rule.quantifier != "none" else "1 = 0"
     columns = ", ".join([*(f'r."{column.sql_name}"' for column in table.columns), *also])
     return (
-        f"{_with(*rule.lists)}SELECT {columns} FROM {table.rows_name} r{rule.joins} WHERE r.device_no = ?"
+        f"{with_tables(*rule.lists)}SELECT {columns} FROM {table.rows_name} r{rule.joins} WHERE r.device_no = ?"
         " AND r.muster_superseded_seq IS NULL"
         f" AND r.valid_from < ? AND (r.valid_to IS NULL OR r.valid_to >= ?) AND {deciding}"
         " ORDER BY r.muster_digest, r.muster_ordinal"

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from server.catalog.trial import Trial
-from server.evaluate.dockets import asked_rule
 from server.store.driver import Transaction
 from server.store.tables import QueryTable
 
@@ -44,7 +43,7 @@ async def sources_of(tx: Transaction, trial: Trial, tables: Mapping[str, QueryTa
     found = []
     control = trial.catalog.controls[trial.control_id].control
     for platform in sorted(control.platforms):
-        rule = asked_rule(control.rule(platform))
+        rule = control.judging_rule(platform)
         for name in rule.queries if rule else ():
             query, table = trial.catalog.queries[name, platform], tables.get(name)
             since = await _since(tx, table.name, platform, query.version) if table else (None, None)

@@ -19,10 +19,12 @@ from server.evaluate.courts import Court
 from server.evaluate.judge import refuse_period
 from server.evaluate.population import Devices, stretches
 from server.evaluate.prepared import STRETCH, begin
+from server.evaluate.record import erased_of
 from server.evaluate.sitting import Sitting
 from server.evaluate.trial_sources import Source, sources_of
 from server.evaluate.verdicts import Verdict
 from server.normalize.calendar import Calendar, Day
+from server.store.devices import highest_no
 from server.store.driver import Transaction
 from server.store.exemptions import exempted
 from server.store.store import Store
@@ -120,7 +122,6 @@ async def _begin(
     judged: set[str] = set()
     if number:
         judged = {row[0] for row in await tx.rows("SELECT day FROM muster_evaluation WHERE control_no = ?", number)}
-    highest = await tx.row("SELECT COALESCE(MAX(device_no), 0) FROM muster_devices")
     court = Court(trial.catalog)
     return (
         _Trying(
@@ -130,7 +131,7 @@ async def _begin(
             closed={row[0] for row in await tx.rows("SELECT day FROM muster_days WHERE state <> 'open'")},
             control_no=number[0] if number else None,
         ),
-        int(highest[0]) if highest else 0,
+        await highest_no(tx),
     )
 
 
@@ -215,8 +216,7 @@ async def _before(trying: _Trying, devices: Devices, tx: Transaction) -> tuple[l
 
     There are none on days on which the control was not judged.
     """
-    sql = f"SELECT d.device_no FROM muster_devices d WHERE d.erased_at IS NOT NULL AND {devices.of('d')}"
-    gone = {number for (number,) in await tx.rows(sql, devices.parameters)}
+    gone = await erased_of(tx, devices)
     found: list[dict[int, Verdict]] = [{} for _ in trying.counts]
     if trying.control_no is None:
         return found, gone

@@ -55,6 +55,10 @@ class Calendar:
             found = self._days[day] = Day(day.isoformat(), begins, midnight(day + _ONE, zone), zone)
         return found
 
+    def starts_before(self, day: str, days: int) -> str:
+        """When the day so many days before one (YYYY-MM-DD) begins."""
+        return self.day(date.fromisoformat(day) - timedelta(days=days)).starts_at
+
     def today(self, now: float) -> date:
         """The day that an instant, in unix seconds, is in."""
         at = iso(now)

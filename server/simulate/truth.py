@@ -104,8 +104,8 @@ class Judge:
     def _verdict(self, device: Device, ledger: Ledger, loaded: LoadedControl, day: int) -> Finding:
         if ledger.first_at is None or ledger.first_at // DAY > day:
             return NOT_APPLICABLE, "the device had not joined the fleet yet"
-        rule = loaded.control.rule(device.platform)
-        if rule is None or rule.confidence == "draft":
+        rule = loaded.control.judging_rule(device.platform)
+        if rule is None:
             return NOT_APPLICABLE, "the control says nothing of this platform"
         oldest = day - loaded.control.fresh_within_days
         found = [(name, _last_word(ledger.words.get(name, {}), day, oldest)) for name in rule.queries]

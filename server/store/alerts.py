@@ -10,6 +10,7 @@ from server.normalize.calendar import shifted
 from server.normalize.times import DAY, iso, unix
 from server.store.calendar import read_calendar
 from server.store.driver import Transaction
+from server.store.meta import value_of
 
 FAILING, SILENT, EXPIRING, STOPPED = "failing", "silent", "exemption_expiring", "canary_stopped"
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -192,5 +193,4 @@ async def put_into(tx: Transaction, alerts: Sequence[Alert], message_no: int) ->
 
 async def _since(tx: Transaction) -> str | None:
     """Since when there are alerts."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = ?", (_SINCE,))
-    return str(found[0]) if found else None
+    return await value_of(tx, _SINCE)

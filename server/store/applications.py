@@ -12,6 +12,7 @@ from server.catalog.canary import Selector, parse_selector, place
 from server.catalog.content import Content, content_of
 from server.normalize.times import iso
 from server.store.driver import StoreError, Transaction
+from server.store.meta import keep_value, value_of
 
 APPLIED, CANARY, STOPPED, SUPERSEDED = "applied", "canary", "stopped", "superseded"
 SHIPPED, FOLDER, APPLY, ROLLBACK = "shipped", "folder", "apply", "rollback"
@@ -191,17 +192,12 @@ def tags_of(text: str) -> frozenset[str]:
 
 async def version(tx: Transaction) -> str:
     """What changes whenever other packs are in force, or for other devices."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'packs'")
-    return str(found[0]) if found else ""
+    return await value_of(tx, "packs") or ""
 
 
 async def changed(tx: Transaction) -> None:
     """Let every server look at what is in force, within seconds."""
-    await tx.run(
-        "INSERT INTO muster_meta (key, value) VALUES ('packs', ?)"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (str(await tx.seq()),),
-    )
+    await keep_value(tx, "packs", str(await tx.seq()))
 
 
 def choose(selector: Selector, number: int, fleet: Sequence[tuple[int, str, frozenset[str]]]) -> list[int]:

@@ -94,8 +94,8 @@ def _of_control(catalog: Catalog, control: str, platform: str, judged: Mapping[s
     loaded = next((one for one in catalog.judged() if one.control_id == control), None)
     if loaded is None:
         raise StoreError(f"No pack asks for a control {control!r}.")
-    rule = loaded.control.rule(platform)
-    queries = rule.queries if rule and rule.confidence != "draft" else ()
+    rule = loaded.control.judging_rule(platform)
+    queries = rule.queries if rule else ()
     found = {name: judged[name] for name in queries if name in judged}
     if not found:
         raise StoreError(f"The control {control!r} asks nothing of this device: it is not for it.")

@@ -17,6 +17,7 @@ from server.store.access import hash_of, new_secret
 from server.store.applications import join_canary, tags_of
 from server.store.driver import StoreError, Transaction
 from server.store.exemptions import follow
+from server.store.meta import keep_value, value_of
 from server.store.register import registered
 from server.store.scope import note_devices
 from server.wire.messages import BadLine
@@ -75,17 +76,12 @@ async def revoke_keys(tx: Transaction, device_no: int, at: str) -> None:
 
 async def keys_changed(tx: Transaction) -> None:
     """Note that a key is out of use, or that its device is another to whoever knew it."""
-    await tx.run(
-        "INSERT INTO muster_meta (key, value) VALUES ('keys', ?)"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (str(await tx.seq()),),
-    )
+    await keep_value(tx, "keys", str(await tx.seq()))
 
 
 async def keys_version(tx: Transaction) -> str:
     """What changes whenever a key is taken out of use."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = 'keys'")
-    return str(found[0]) if found else ""
+    return await value_of(tx, "keys") or ""
 
 
 async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
@@ -116,7 +112,7 @@ async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
         )
     else:
         owned = (asset.owner, asset.tags) if asset else ("", "")
-        device_no = await _next_no(tx)
+        device_no = await highest_no(tx) + 1
         await tx.insert(
             "muster_devices", _COLUMNS, [(device_no, _new_id(), identity, *_row(facts), *owned, at, at, at, at)]
         )
@@ -154,7 +150,7 @@ async def add_expected(tx: Transaction, expected: Sequence[tuple[Asset, str]]) -
 
     They are silent until they enrol. Returns their numbers.
     """
-    first = await _next_no(tx)
+    first = await highest_no(tx) + 1
     rows = []
     for number, (asset, in_scope_from) in enumerate(expected, first):
         facts = DeviceFacts(
@@ -260,9 +256,10 @@ async def heard(tx: Transaction, told: Iterable[tuple[int, int | None]], now: fl
     )
 
 
-async def _next_no(tx: Transaction) -> int:
-    top = await tx.row("SELECT COALESCE(MAX(device_no), 0) + 1 FROM muster_devices")
-    return int(top[0]) if top else 1
+async def highest_no(tx: Transaction) -> int:
+    """The highest number of a device; 0 if there are none."""
+    top = await tx.row("SELECT COALESCE(MAX(device_no), 0) FROM muster_devices")
+    return int(top[0]) if top else 0
 
 
 def _new_id() -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 from server.normalize.times import DAY, iso, unix
 from server.store.driver import NotReadyError, Transaction
 from server.store.lease import LEADER, LEASE_SECONDS, database_time, lease
+from server.store.meta import value_of
 from server.store.migrate import check_current, migrations
 
 State = Literal["ok", "warning", "problem", "not ready"]
@@ -69,8 +70,8 @@ async def check_clock(tx: Transaction, now: float) -> Finding:
             f"this machine's clock is {abs(skew)} s {'ahead of' if skew > 0 else 'behind'} the database's",
             "let NTP set the clocks of both",
         )
-    last = await tx.row("SELECT value FROM muster_meta WHERE key = 'seq'")
-    ahead = int(last[0]) / 1_000_000 - now if last else 0.0
+    last = await value_of(tx, "seq")
+    ahead = int(last) / 1_000_000 - now if last else 0.0
     if ahead > MOST_SKEW_SECONDS:
         return Finding(
             "clock",

@@ -22,6 +22,7 @@ from server.store.calendar import read_calendar
 from server.store.devices import AWAKE_SECONDS
 from server.store.driver import Driver, Transaction
 from server.store.in_force import InForce
+from server.store.meta import keep_value, value_of
 from server.store.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -58,18 +59,14 @@ async def keep_guarantee(driver: Driver, in_force: InForce, now: float) -> int:
 async def _begin(in_force: InForce, end: int, tx: Transaction) -> tuple[Day, int, bool, Wanted]:
     calendar = await read_calendar(tx)
     today = calendar.day(calendar.today(end))
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = ?", (_UNTIL,))
-    before = int(found[0]) if found else end - LOOK_SECONDS
+    before = int(await value_of(tx, _UNTIL) or end - LOOK_SECONDS)
     begin = end - LOOK_SECONDS if before > end else max(before, end - CATCH_UP_SECONDS)
     return today, begin, await asked.over(tx, today.day, end), await _wanted(tx, in_force, end)
 
 
 async def _put(found: Sequence[tuple[int, str, str]], today: Day, until: int, now: float, tx: Transaction) -> None:
     await asked.put(tx, found, asked.GUARANTEE, "", today.day, now)
-    await tx.run(
-        "INSERT INTO muster_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (_UNTIL, str(until)),
-    )
+    await keep_value(tx, _UNTIL, str(until))
 
 
 async def _wanted(tx: Transaction, in_force: InForce, now: int) -> Wanted:

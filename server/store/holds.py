@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from server.normalize.calendar import Calendar
 from server.normalize.times import iso
 from server.store.driver import StoreError, Transaction
+from server.store.meta import value_of
 
 KEPT_FROM = "rows_kept_from"
 """The key under which it is kept from which instant on nothing has been deleted that verdicts rest on."""
@@ -31,8 +32,7 @@ class Hold:
 
 async def kept_from(tx: Transaction) -> str:
     """The instant from which on nothing has been deleted that verdicts rest on; empty where nothing was deleted."""
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = ?", (KEPT_FROM,))
-    return str(found[0]) if found else ""
+    return await value_of(tx, KEPT_FROM) or ""
 
 
 def _instants(calendar: Calendar, first: date, last: date) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from server.store.driver import Driver, NotReadyError, Transaction
+from server.store.meta import value_of
 
 KEY_BYTES = 32
 _MARK = "minimise_key"
@@ -44,8 +45,7 @@ async def settled_key(driver: Driver, path: Path, *, renew: bool = False) -> byt
 
 
 async def _mark(tx: Transaction) -> str | None:
-    found = await tx.row("SELECT value FROM muster_meta WHERE key = ?", (_MARK,))
-    return found[0] if found else None
+    return await value_of(tx, _MARK)
 
 
 def _make(path: Path) -> None:

@@ -9,6 +9,7 @@ from server.normalize.rows import Column
 from server.normalize.times import iso
 from server.normalize.values import BIGINT, DOUBLE, TEXT, kind_of
 from server.store.driver import StoreError, Transaction
+from server.store.meta import keep_value, value_of
 from server.store.names import column_name, quoted, table_name
 from server.store.shipped import Shapes
 from server.store.tables import QueryTable
@@ -141,12 +142,12 @@ class Registry:
 
     async def _index_taken(self, tx: Transaction) -> None:
         """Give tables of before there was such an index theirs, once."""
-        if await tx.row("SELECT 1 FROM muster_meta WHERE key = 'taken_indexed'"):
+        if await value_of(tx, "taken_indexed"):
             return
         for table in (await self.all(tx)).values():
             if table.mode != "events":
                 await tx.run(table.create_taken_index())
-        await tx.run("INSERT INTO muster_meta (key, value) VALUES ('taken_indexed', '1')")
+        await keep_value(tx, "taken_indexed", "1")
 
     async def _show_anew(self, tx: Transaction, query: str) -> None:
         """Make the views of a query again: they show the past of a column only if it is not volatile."""
@@ -204,11 +205,7 @@ class Registry:
 
 async def changed(tx: Transaction) -> None:
     """Note that the map or a table has changed, so that other processes read it again."""
-    await tx.run(
-        "INSERT INTO muster_meta (key, value) VALUES ('tables', ?)"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (str(await tx.seq()),),
-    )
+    await keep_value(tx, "tables", str(await tx.seq()))
 
 
 def _new_columns(known: Set[str], rows: Sequence[Row]) -> dict[str, str]:

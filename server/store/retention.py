@@ -8,6 +8,7 @@ from functools import partial
 
 from server.normalize.times import iso, unix
 from server.store.deletions import AGE, STEP, Doomed, Tombstone, delete_of, step
+from server.store.devices import highest_no
 from server.store.driver import Driver, Transaction
 from server.store.holds import KEPT_FROM, kept_from
 from server.store.registry import Registry
@@ -103,10 +104,10 @@ def _too_old(tables: Mapping[str, QueryTable], limits: Limits) -> Iterator[tuple
 
 async def _devices(driver: Driver, doomed: Doomed) -> list[int]:
     """The devices that have something doomed, looked for a few at a time so that no view of the database grows old."""
-    last = await driver.read(lambda tx: tx.row("SELECT COALESCE(MAX(device_no), 0) FROM muster_devices"))
+    last = await driver.read(highest_no)
     sql = f"SELECT DISTINCT device_no FROM {doomed.table} WHERE device_no >= ? AND device_no < ? AND {doomed.where}"
     found: list[int] = []
-    for first in range(1, (last[0] if last else 0) + 1, DEVICES_A_LOOK):
+    for first in range(1, last + 1, DEVICES_A_LOOK):
         values = (first, first + DEVICES_A_LOOK, *doomed.parameters)
         found += sorted(row[0] for row in await driver.read(lambda tx, values=values: tx.rows(sql, values)))  # type: ignore[misc]
     return found

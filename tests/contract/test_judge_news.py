@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server.api.keys import Presence
-from server.evaluate import prepared, revisit, sitting
+from server.evaluate import benches, prepared, revisit
 from server.evaluate.judge import evaluate
 from server.evaluate.revisit import judge_news
 from server.evaluate.rules import Rule, compile_rule
@@ -214,7 +214,7 @@ async def test_a_row_that_breaks_the_rule_costs_its_device_and_no_other(
         # The absolute value of the least whole number is none: both databases give up the statement.
         return replace(rule, holds=f'(abs(r."uid") >= 0 AND {rule.holds})') if "uid" in rule.read else rule
 
-    monkeypatch.setattr(sitting, "compile_rule", breaking)
+    monkeypatch.setattr(benches, "compile_rule", breaking)
     async with fleet(tmp_path) as f:
         devices = [await add_device(f.store, f"laptop-{number}") for number in range(9)]
         for number, device in enumerate(devices):

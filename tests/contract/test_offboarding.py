@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from server.evaluate.explain import explain
+from server.evaluate.explain_subject import Question
 from server.normalize.names import scheduled_name
 from server.store.devices import Device
 from tests.contract.test_judge import CATALOG, DAY, MIDNIGHT, Fleet, fleet
@@ -76,6 +78,25 @@ async def test_the_register_of_the_day_that_is_judged(tmp_path: Path) -> None:
             ("2026-09-05", "fail", "rows_break_rule"),
             ("2026-09-06", "pass", None),
         ]
+
+
+async def test_only_imports_that_fill_a_rules_lists_wait_for_it(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        laptop = await add_device(f.store, "laptop")
+        await said(f, laptop, "accounts_in_use", 4, {"account": "root"})
+        await said(f, laptop, "system_info", 4, {**MACHINE, "hardware_serial": "SN-1"})
+        await f.judge(4)
+        controls = ("asset-register-match", "departed-user-session-absent", "departed-device-returned")
+
+        async def imports_waiting() -> list[int | str]:
+            found = [await explain(f.store, Question(laptop.device_id, control, "2026-09-05")) for control in controls]
+            files = [one.lists[0].title.rsplit(" ", 1)[-1] for one in found]
+            return [*(sum("import" in news for news in one.pending) for one in found), *files]
+
+        await roster(f.store, ADA, BOB)
+        assert await imports_waiting() == [0, 1, 1, "yet", "people.csv", "people.csv"]
+        await register(f.store, asset("SN-1", owner="bob"), today="2026-09-02")
+        assert await imports_waiting() == [1, 1, 2, "assets.csv", "people.csv", "assets.csv"]
 
 
 async def test_the_register_as_of_a_day(tmp_path: Path) -> None:

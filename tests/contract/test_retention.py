@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from server.api.keys import Presence
+from server.evaluate.due import due_days
 from server.evaluate.judge import evaluate
 from server.normalize.calendar import ALWAYS, Calendar, day_of
 from server.normalize.times import iso
@@ -22,7 +23,7 @@ from server.store.holds import add_hold, end_hold
 from server.store.migrate import Migration, migrate, migrations
 from server.store.retention import Limits, retain
 from server.store.store import Store
-from server.worker import Keep, Worker, due_days, limits
+from server.worker import Keep, Worker, limits
 from tests.contract.test_judge import CATALOG, CONTROL, DAY, FIRST, HOUR, MIDNIGHT, ROOT, TOOR, Fleet, fleet
 from tests.contract.test_store import send
 from tests.support.server import snapshot_line

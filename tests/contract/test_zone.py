@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from server.app import opened_database
+from server.evaluate.due import due_days
 from server.evaluate.judge import evaluate
 from server.normalize.calendar import ALWAYS
 from server.normalize.times import unix
@@ -17,7 +18,6 @@ from server.store.driver import StoreError, Transaction
 from server.store.holds import add_hold
 from server.store.migrate import Migration, migrate, migrations
 from server.store.store import Store
-from server.worker import due_days
 from tests.support.stores import add_device, open_store, rows, url_in
 
 NOON = float(unix("2026-06-10T10:00:00Z"))

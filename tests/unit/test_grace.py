@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from server.evaluate.grace import grace_from, in_grace
+from server.evaluate.grace import grace_from
 from server.normalize.calendar import ALWAYS, Calendar
 
 CALENDAR = Calendar([(ALWAYS, "Europe/Berlin"), ("2026-06-04", "America/Los_Angeles")])
@@ -25,7 +25,7 @@ def test_so_many_days_from_the_first_in_scope_on(in_scope_from: str, grace_days:
     found = []
     for number in range(60):
         day = CALENDAR.day(date(2026, 5, 20) + timedelta(days=number))
-        if in_grace(in_scope_from, day, grace_from(CALENDAR, day, grace_days)):
+        if grace_from(CALENDAR, day, grace_days) <= in_scope_from < day.ends_at:
             found.append(day.day)
     expected = (
         [(date.fromisoformat(first_day) + timedelta(days=n)).isoformat() for n in range(grace_days)]
