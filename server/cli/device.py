@@ -53,7 +53,7 @@ def listed(database: str, as_json: bool) -> None:
     table = Table(*_SHOWN, box=None, header_style="bold")
     for entry in found:
         table.add_row(*(str(entry[name] or "") for name in _SHOWN))
-    print_table(table)
+    print_table(table, ("os_version", "os_name", "last_seen_at"))
 
 
 @device.command("import")

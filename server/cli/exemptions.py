@@ -28,7 +28,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Work = Callable[[Transaction, Terms, float], Awaitable[str]]
 
 _DAY = click.DateTime(["%Y-%m-%d"])
-_LISTED = ("exemption_id", "control", "scope", "subject", "phase", "first_day", "last_day", "devices", "passing")
+_LISTED = ("exemption_id", "control", "for", "phase", "first_day", "last_day", "devices", "passing")
 SHOWN_DEVICES = 50
 """Devices of an exemption told one by one to a person; --json tells all."""
 
@@ -191,8 +191,9 @@ def listed(
         return
     table = Table(*_LISTED, box=None, header_style="bold")
     for entry in found:
-        table.add_row(*(str(entry[name]) for name in _LISTED))
-    print_table(table)
+        whom = f"{entry['scope']} {entry['hostname'] or entry['subject']}"
+        table.add_row(*(whom if name == "for" else str(entry[name]) for name in _LISTED))
+    print_table(table, ("first_day", "passing", "devices"))
 
 
 @exempt.command()

@@ -68,10 +68,11 @@ def evaluate(
         print_json([{"day": j.day, "control": j.control, "totals": j.totals, "changed": j.changed} for j in judged])
         return
     table = Table("day", "control", *STATUSES, "changed", box=None, header_style="bold")
+    table.columns[1].no_wrap = True
     for entry in judged:
         counts = [str(entry.totals.get(status, "")) for status in STATUSES]
         table.add_row(entry.day, entry.control, *counts, str(entry.changed))
-    print_table(table)
+    print_table(table, (*(["day"] if start == end else []), "not_applicable"))
 
 
 async def _evaluate(url: str, packs: Path | None, first: date, last: date, told: Told) -> list[Judged]:

@@ -79,7 +79,7 @@ def _print(found: Posture) -> None:
         f"{fleet['devices']:,} devices, {fleet['devices_failing']:,} of them failing;"
         f" {_rate(fleet)} pass, coverage {_coverage(fleet)}"
     )
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     names = ("framework", "criterion") if told["by"] == "criterion" else (told["by"],)
     for name in (*names, *(["severity"] if told["by"] == "control" else [])):
         table.add_column(name)
@@ -89,7 +89,7 @@ def _print(found: Posture) -> None:
     for group in sorted(told["groups"], key=_worst_first):
         named = [group[name] if group[name] is not None else "(none)" for name in names]
         table.add_row(*named, *([group["severity"]] if told["by"] == "control" else []), *_cells(group))
-    print_table(table)
+    print_table(table, ("severity", "lapsed", "exempt", "mended in", "open since"))
 
 
 def _cells(group: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from server.console.filters import control_titles
 from server.console.keys import CONSOLE, VIEWER, render
 from server.console.paging import page_of
 from server.store import exempting
@@ -34,15 +35,17 @@ async def listing(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(reason=f"What is shown is one of {', '.join(SHOWN)}.")
     page = page_of(request.query)
 
-    async def read(tx: Transaction) -> tuple[list[dict[str, Any]], str]:
+    async def read(tx: Transaction) -> tuple[list[dict[str, Any]], dict[str, str]]:
         today = await fleet_day(tx, store.clock())
         wanted = _filter(show, today)
-        return await list_exemptions(tx, wanted, today, limit=page.size + 1, offset=page.offset), today
+        return await list_exemptions(tx, wanted, today, limit=page.size + 1, offset=page.offset), await control_titles(
+            tx
+        )
 
-    found, today = await store.read(read)
+    found, titles = await store.read(read)
     page = replace(page, more=len(found) > page.size)
     return render(
-        request, "exemptions.html", found=found[: page.size], page=page, show=show, shown=SHOWN, today=today,
+        request, "exemptions.html", found=found[: page.size], page=page, show=show, shown=SHOWN, titles=titles,
         expiring_days=EXPIRING_DAYS, needed_days=NEEDED_DAYS,
     )  # fmt: skip
 
@@ -92,16 +95,16 @@ async def decide(request: web.Request) -> web.Response:
 async def _shown(request: web.Request, refused: str = "") -> web.Response:
     store, exemption_id = request.app[CONSOLE].store, request.match_info["exemption_id"]
 
-    async def read(tx: Transaction) -> tuple[dict[str, Any], str]:
+    async def read(tx: Transaction) -> tuple[dict[str, Any], dict[str, str]]:
         today = await fleet_day(tx, store.clock())
-        return await show_exemption(tx, exemption_id, today, most=SHOWN_DEVICES + 1), today
+        return await show_exemption(tx, exemption_id, today, most=SHOWN_DEVICES + 1), await control_titles(tx)
 
     try:
-        found, today = await store.read(read)
+        found, titles = await store.read(read)
     except NoExemptionError as error:
         raise web.HTTPNotFound(reason="There is no such exemption.") from error
     return render(
         request, "exemption.html", http_status=409 if refused else 200, it=found["exemption"],
         devices=found["devices"][:SHOWN_DEVICES], more=len(found["devices"]) > SHOWN_DEVICES, refused=refused,
-        today=today,
+        titles=titles,
     )  # fmt: skip

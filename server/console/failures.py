@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from server.console.filters import Choices, choices, filter_of
+from server.console.filters import Choices, choices, control_titles, filter_of
 from server.console.keys import CONSOLE, render
 from server.console.paging import Page, page_of
 from server.store.driver import Transaction
@@ -25,7 +25,7 @@ async def show(request: web.Request) -> web.Response:
 
     async def read(tx: Transaction) -> tuple[Sequence[Row], bool, Choices, dict[str, str]]:
         rows, more = await failures_of(tx, among, True, sort, page.size, page.offset)
-        titles = dict(await tx.rows("SELECT control, title FROM muster_controls"))
+        titles = await control_titles(tx)
         return rows, more, await choices(tx, store.catalog), titles
 
     rows, more, to_choose, titles = await store.read(read)

@@ -59,3 +59,8 @@ async def choices(tx: Transaction, catalog: Catalog) -> Choices:
         for framework, known in catalog.frameworks.items()
     }
     return Choices(PLATFORMS, [*tags[:MOST_TAGS], NONE] if tags else [], criteria)
+
+
+async def control_titles(tx: Transaction) -> dict[str, str]:
+    """The title of each control that ever was."""
+    return dict(await tx.rows("SELECT control, title FROM muster_controls"))

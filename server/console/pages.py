@@ -32,6 +32,7 @@ class Pages:
             "platform": words.platform_name,
             "long_day": words.long_day,
             "short_day": words.short_day,
+            "dated": words.dated,
             "moment": words.moment,
             "ago": words.ago,
             "plural": words.plural,

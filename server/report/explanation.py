@@ -46,7 +46,7 @@ def verdict_words(verdict: Verdict | None) -> str:
     if verdict.status == EXEMPT:
         words += f" (otherwise {LABELS[verdict.underlying_status].lower()})"
     if verdict.reason:
-        words += f" ({verdict.reason})"
+        words += f" ({REASONS.get(verdict.reason, verdict.reason)})"
     return f"{words}, lapsed" if verdict.lapsed else words
 
 
@@ -110,7 +110,8 @@ def state(it: Explanation) -> str:
         closed = f" at {moment(day.closed_at)}" if day.closed_at else ""
         text = f"{day.state.capitalize()}{closed}: what changes it now leaves a revision."
     after = _after(it.next) if it.next else ""
-    return f"{text} The day is from {moment(day.starts_at)} to {moment(day.ends_at)} ({day.zone}).{after}"
+    zone = "" if day.zone == "UTC" else f", a day of {day.zone}"
+    return f"{text} The day is from {moment(day.starts_at)} to {moment(day.ends_at)}{zone}.{after}"
 
 
 def _after(run: VerdictRun) -> str:
@@ -229,7 +230,7 @@ def revision_words(one: Revision) -> str:
     """A revision in a sentence."""
     why = CAUSES.get(one.cause, one.cause)
     detail = f" ({one.detail})" if one.detail else ""
-    return f"{moment(one.revised_at)}: {verdict_words(one.before)} → {verdict_words(one.after)}, for {why}{detail}."
+    return f"{moment(one.revised_at)}: {verdict_words(one.before)} → {verdict_words(one.after)}, because {why}{detail}."
 
 
 def scope_lines(it: Explanation) -> list[str]:
@@ -259,6 +260,7 @@ def rows_heading(it: Explanation) -> str:
     if evidence is None or not evidence.count:
         return ""
     count = plural(evidence.count, "row")
+    satisfy = "satisfies" if evidence.count == 1 else "satisfy"
     one_query = it.rule is None or it.rule.quantifier != "sql"
     kind = (
         f"{count} of {evidence.query} that the rule shows"
@@ -267,7 +269,7 @@ def rows_heading(it: Explanation) -> str:
             FAIL: f"{count} of {evidence.query} that decided",
             ERROR: f"{count} of {evidence.query} that cannot be judged",
             NOT_APPLICABLE: f"{count} of {evidence.query} that show it",
-        }.get(verdict.underlying_status, f"{count} of {evidence.query} that satisfy the rule")
+        }.get(verdict.underlying_status, f"{count} of {evidence.query} that {satisfy} the rule")
     )
     if len(evidence.rows) < evidence.count:
         first = evidence.offset + 1
@@ -283,9 +285,9 @@ def lapse_words(lapse: Lapse) -> str:
 
 
 def interval_words(valid_from: str, valid_to: str | None) -> str:
-    """Since when a row is there, and until when; of one made of rows of several queries that is not told."""
+    """Since when a row is there, and until when; of one that a rule made of rows that is not told."""
     if not valid_from:
-        return "As of then"
+        return "As the answers stood then"
     return f"There since {moment(valid_from)}, " + (f"gone by {moment(valid_to)}" if valid_to else "still there")
 
 

@@ -78,6 +78,11 @@ def short_day(day: str) -> str:
     return f"{value.day} {value:%b}"
 
 
+def dated(day: str) -> str:
+    """``2026-11-22`` as ``22 Nov 2026``, for days that may be of another year."""
+    return f"{short_day(day)} {day[:4]}"
+
+
 def moment(text: str) -> str:
     """A stored time for people, still in UTC: ``22 Nov 2026, 22:34 UTC``; an empty text is never."""
     if not text:

@@ -292,7 +292,8 @@ async def test_revisions_of_the_day(tmp_path: Path) -> None:
             Verdict("stale", "stale", 0, "too_old"),
             Verdict("pass", "pass", 0, None),
         )
-        assert "5 Sep 2026, 08:00 UTC: stale (too_old) → pass, for data came late" in text(await told(f, 0))
+        before = "stale (the last answer is from before the days that count)"
+        assert f"5 Sep 2026, 08:00 UTC: {before} → pass, because data came late" in text(await told(f, 0))
 
 
 async def test_late_data_that_was_judged_has_left_a_revision(tmp_path: Path) -> None:
@@ -306,7 +307,8 @@ async def test_late_data_that_was_judged_has_left_a_revision(tmp_path: Path) -> 
         assert (found.verdict.status, found.as_stored_now) == ("fail", None)
         (revision,) = found.revisions
         assert revision.before is not None and revision.before.status == "pass"
-        assert "pass → fail (rows_match), for data came late" in text(found)
+        after = "fail (at least one row is of the kind that must not be there)"
+        assert f"pass → {after}, because data came late" in text(found)
 
 
 async def test_a_new_device_is_let_to_settle(tmp_path: Path) -> None:
