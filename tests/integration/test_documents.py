@@ -12,7 +12,9 @@ from tests.support.server import muster
 from tests.support.stores import open_store, rows
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("packs/*.md")])
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("packs/*.md")]
+)
 
 
 async def public_views(tmp_path: Path) -> set[str]:
