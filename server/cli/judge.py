@@ -47,7 +47,8 @@ def evaluate(
 
     Judging a day again changes nothing unless its data or rules have changed. What changes of a closed day is kept as a
     revision, and the day is held to the packs it was judged by now; to those of a folder that were never applied it is
-    not: what comes in later is judged by the packs in force. Stopped half-way, the same command goes on.
+    not: what comes in later is judged by the packs in force. Stopped half-way, the same command goes on, or a server
+    does by the packs the day is held to. While a server judges a day, the command waits its turn, and vice versa.
 
     With --dry-run --control DIR nothing is written: it tells how many devices would have which status on each day by
     the control in that folder, and which devices would have another than they have. Where the folder lies in a packs
