@@ -1,7 +1,7 @@
-"""What runs by itself inside ``muster serve``: judging, asking who is silent, deleting, noting who was heard of.
+"""What runs by itself inside ``muster serve``: judging, telling people, asking devices, watching the canary, deleting.
 
-Of several servers on one database the one that holds the lease leads: it judges and deletes. Each writes down whom it
-heard of.
+Of several servers on one database the one that holds the lease leads, and does all of this. Each writes down whom it
+heard of, and goes over to other packs where others are in force.
 """
 
 from __future__ import annotations

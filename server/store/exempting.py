@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from server.normalize.calendar import shifted
 from server.normalize.persons import person_key
@@ -68,6 +69,23 @@ class Asked:
     link: str | None = None
 
 
+class _Stored(NamedTuple):
+    """An exemption as far as deciding on it goes by what is stored."""
+
+    state: str
+    control: str
+    scope: str
+    subject: str
+    first_day: str
+    last_day: str
+    requested_by: str
+    request_token: str | None
+
+    def granted(self, exemption_id: str, first_day: str) -> Granted:
+        """It as one that covers devices from a day on."""
+        return Granted(exemption_id, self.control, self.scope, self.subject, first_day, self.last_day)
+
+
 @dataclass(frozen=True, slots=True)
 class By:
     """Who decides: a person, and the name of the token with which the API was asked, if it was."""
@@ -111,9 +129,9 @@ async def approve(tx: Transaction, exemption_id: str, by: By, terms: Terms, now:
     Raises ``ExemptionError`` for one's own request, and for one whose days are over.
     """
     found = await _open(tx, exemption_id)
-    day, first, last = await fleet_day(tx, now), found[3], found[4]
-    await refuse_same(tx, by, found[5], found[6])
-    first = max(first, day)
+    day, last = await fleet_day(tx, now), found.last_day
+    await refuse_same(tx, by, found.requested_by, found.request_token)
+    first = max(found.first_day, day)
     if last < first:
         raise ExemptionError(f"{exemption_id} was to end on {last}, which is over: reject it, and ask for another.")
     _check_length(first, last, terms)
@@ -122,7 +140,7 @@ async def approve(tx: Transaction, exemption_id: str, by: By, terms: Terms, now:
         " decision_token = ? WHERE exemption_id = ?",
         (first, _name(by.name), iso(now), by.token, exemption_id),
     )
-    granted = Granted(exemption_id, found[0], found[1], found[2], first, last)
+    granted = found.granted(exemption_id, first)
     await cover(tx, granted, await devices_of(tx, granted.scope, granted.subject), day)
     await tx.seq()
 
@@ -147,10 +165,10 @@ async def grant(tx: Transaction, asked: Asked, by: By, terms: Terms, now: float)
 
 async def revoke(tx: Transaction, exemption_id: str, by: By, reason: str, now: float) -> None:
     """End an approved exemption: it covers nothing from today on, and the days before stay exempt."""
-    state, *found = await _found(tx, exemption_id)
-    day, last = await fleet_day(tx, now), found[4]
-    if state != "approved":
-        raise ExemptionError(f"{exemption_id} is {state}: only an approved exemption can be revoked.")
+    found = await _found(tx, exemption_id)
+    day, last = await fleet_day(tx, now), found.last_day
+    if found.state != "approved":
+        raise ExemptionError(f"{exemption_id} is {found.state}: only an approved exemption can be revoked.")
     if last < day:
         raise ExemptionError(f"{exemption_id} ended on {last}: there is nothing left to revoke.")
     await tx.run(
@@ -158,7 +176,8 @@ async def revoke(tx: Transaction, exemption_id: str, by: By, reason: str, now: f
         " revocation_reason = ?, revocation_token = ? WHERE exemption_id = ?",
         (_name(by.name), iso(now), day, _text("reason", reason), by.token, exemption_id),
     )
-    await uncover(tx, Granted(exemption_id, *found[:5]), await covered_from(tx, exemption_id, day), day)
+    granted = found.granted(exemption_id, found.first_day)
+    await uncover(tx, granted, await covered_from(tx, exemption_id, day), day)
     await tx.seq()
 
 
@@ -183,22 +202,21 @@ async def _identities(tx: Transaction, name: str) -> set[str]:
     return {key}.union(*(keys for keys in known if key in keys))
 
 
-async def _open(tx: Transaction, exemption_id: str) -> tuple[str, ...]:
-    state, *found = await _found(tx, exemption_id)
-    if state != "requested":
-        raise ExemptionError(f"{exemption_id} has been decided: it is {state}.")
-    return tuple(found)
+async def _open(tx: Transaction, exemption_id: str) -> _Stored:
+    found = await _found(tx, exemption_id)
+    if found.state != "requested":
+        raise ExemptionError(f"{exemption_id} has been decided: it is {found.state}.")
+    return found
 
 
-async def _found(tx: Transaction, exemption_id: str) -> tuple[str, ...]:
+async def _found(tx: Transaction, exemption_id: str) -> _Stored:
     found = await tx.row(
-        "SELECT state, control, scope, subject, first_day, last_day, requested_by, request_token FROM muster_exemptions"
-        " WHERE exemption_id = ?",
+        f"SELECT {', '.join(_Stored._fields)} FROM muster_exemptions WHERE exemption_id = ?",
         (exemption_id,),
     )
     if found is None:
         raise NoExemptionError(f"There is no exemption {exemption_id!r}: 'muster exempt list' shows them.")
-    return found
+    return _Stored(*found)
 
 
 async def _subject(tx: Transaction, asked: Asked) -> tuple[str, int | None]:
