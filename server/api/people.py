@@ -154,6 +154,8 @@ async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         if request.path not in _OPEN:
             request[PRINCIPAL] = await _principal(request)
+        if odd := next((name for name, value in request.query.items() if "\0" in value), None):
+            raise web.HTTPBadRequest(reason=f"{odd[:40]!r} has a NUL in it")  # Postgres cannot even be asked for it
         return await handler(request)
     except web.HTTPException as error:
         headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None

@@ -178,9 +178,14 @@ def _defaults(commands: Mapping[str, click.Command], settings: dict[str, Any]) -
             continue
         values = common | {key.replace("-", "_"): value for key, value in own.items()}
         defaults[name] = {
-            str(parameter.name): values[key]
+            str(parameter.name): _listed(parameter, values[key])
             for parameter in command.params
             for key in (option.lstrip("-").replace("-", "_") for option in parameter.opts)
             if key in values
         }
     return defaults
+
+
+def _listed(parameter: click.Parameter, value: Any) -> Any:
+    """What may be given several times may stand alone in the file too."""
+    return [value] if parameter.multiple and not isinstance(value, list) else value

@@ -30,7 +30,7 @@ class Mail:
             raise ValueError("the password of the mail server goes into a file of its own")
         for address in (sender, *to):
             _, at, domain = address.partition("@")
-            if not at or not domain or any(character.isspace() for character in address):
+            if not at or not domain or any(character.isspace() or character in ',;<>"' for character in address):
                 raise ValueError(f"{address!r} is not an address")
         self._sender, self._to = sender, list(to)
         self._options: dict[str, Any] = {

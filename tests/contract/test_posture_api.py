@@ -223,3 +223,11 @@ def test_the_command_says_that_nothing_was_judged(tmp_path: Path) -> None:
     assert muster_here("posture", "--database", url).stdout.splitlines()[1:] == ["Nothing was judged."]
     told = json.loads(muster_here("posture", "--database", url, "--by", "owner", "--json").stdout)
     assert told["groups"] == [] and told["fleet"]["pass_rate"] is None
+
+
+@pytest.mark.parametrize("what", ["tag", "owner", "device", "control", "criterion", "platform"])
+async def test_what_no_database_takes_is_asked_of_none(tmp_path: Path, what: str) -> None:
+    async with served(tmp_path) as ask:
+        for path in ("/api/v1/posture", "/api/v1/failures", "/", "/failures"):
+            answer = await ask.client.get(path, params={what: "a\0b", "day": day(9), "by": "tag"}, headers=ask.headers)
+            assert answer.status in (200, 400, 404), (path, await answer.text())

@@ -52,9 +52,10 @@ async def test_a_message_to_try_channels_with_goes_over_each(tmp_path: Path) -> 
         (["--alert-to", "ada@example.org"], "mail needs --alert-smtp, --alert-from and --alert-to"),
         (["--alert-smtp", "smtps://u:p@x", "--alert-from", "m@x", "--alert-to", "a@x"], "goes into a file of its own"),
         (["--alert-smtp", "smtps://x", "--alert-from", "m@x", "--alert-to", "a@x\r\nbcc: b"], "is not an address"),
+        (["--alert-smtp", "smtps://x", "--alert-from", "m@x", "--alert-to", "a@x,b@x"], "is not an address"),
         (["--alert-smtp", "imap://x", "--alert-from", "m@x", "--alert-to", "a@x"], "imap:// is not a mail server"),
     ],
-    ids=[*"no-secret scheme short not-base64 no-address no-server password address imap".split()],
+    ids=[*"no-secret scheme short not-base64 no-address no-server password address two-in-one imap".split()],
 )
 def test_channels_that_cannot_be(tmp_path: Path, options: list[str], said: str) -> None:
     for position, option in enumerate(options[:-1]):
@@ -137,3 +138,14 @@ async def test_two_webhooks_that_only_their_secrets_tell_apart(tmp_path: Path) -
         done = await asyncio.to_thread(muster, "alerts", "test", *options)
         names = [line.partition(": taken")[0] for line in done.stdout.splitlines()]
         assert len(set(names)) == 2 and "not-for-lists" not in done.stdout and len(sink.requests) == 2
+
+
+async def test_the_settings_file_names_one_webhook_or_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    secret = _file(tmp_path, SECRET)
+    async with sinks.posts() as sink:
+        for value, count in ((f'"{sink.url}"', 1), (f'["{sink.url}", "{sink.url}-2"]', 2)):
+            text = f'alert_webhook = {value}\nalert_webhook_secret_file = "{secret}"\n'
+            (tmp_path / "muster.toml").write_text(text, encoding="utf-8")
+            done = await asyncio.to_thread(muster_here, "alerts", "test", check=False)
+            assert (done.returncode, len(done.stdout.splitlines())) == (0, count), done.stderr

@@ -163,7 +163,15 @@ def test_lists_of_the_api(server: Server, device: str) -> None:
     assert (status, len(answer["exemptions"]), answer["next_offset"]) == (200, 2, 2)
     status, answer = reader("GET", f"{mine}&limit=2&offset=2")
     assert (len(answer["exemptions"]), answer["next_offset"]) == (1, None)
-    for wrong in ("?active=yesterday", "?active=20260101", "?expiring=0", "?state=odd", "?limit=0", "?control=%00"):
+    for wrong in (
+        "?active=yesterday",
+        "?active=20260101",
+        "?active=2026-W01-1",
+        "?expiring=0",
+        "?state=odd",
+        "?limit=0",
+        "?control=%00",
+    ):
         assert reader("GET", wrong)[0] == 400, wrong
 
 
