@@ -16,6 +16,11 @@ CREATE TABLE muster_news (
     CHECK (first_day <= last_day)
 );
 
+-- What was not judged yet when there were no news: the days that are open are judged again.
+INSERT INTO muster_news (kind, subject, device_no, first_day, last_day, detail, noted_seq)
+SELECT 'device', '', 0, o.day, '9999-12-31', 'what an earlier version had not judged yet', 0
+  FROM (SELECT MIN(y.day) AS day FROM muster_days y WHERE y.state = 'open') o WHERE o.day IS NOT NULL;
+
 -- When a day was closed first, and the packs it was judged by where somebody asked for that; null: those in force at
 -- its end.
 ALTER TABLE muster_days ADD COLUMN closed_at TEXT;
