@@ -17,6 +17,7 @@ from server.report.asked import BY, AskedError, asked
 from server.report.numbers import shown
 from server.report.posture import Posture
 from server.report.posture import posture as counted
+from server.report.words import plural
 from server.store.calendar import read_calendar
 from server.store.driver import Transaction
 
@@ -75,8 +76,11 @@ def _print(found: Posture) -> None:
         click.echo("Nothing was judged.")
         return
     fleet = told["fleet"]
+    if not fleet["devices"]:
+        click.echo("No device of those asked for is in scope.")
+        return
     click.echo(
-        f"{fleet['devices']:,} devices, {fleet['devices_failing']:,} of them failing;"
+        f"{plural(fleet['devices'], 'device')}, {fleet['devices_failing']:,} of them failing;"
         f" {_rate(fleet)} pass, coverage {_coverage(fleet)}"
     )
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
