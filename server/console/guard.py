@@ -60,8 +60,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             if viewer is None:
                 return _sign_in(request)
             request[VIEWER] = viewer
-        if "\0" in request.path or any("\0" in value for value in request.query.values()):
-            raise web.HTTPNotFound(reason="There is no such page.")  # Postgres cannot even be asked for it
+        # Postgres cannot even be asked for it; of what people search for it is left out.
+        if "\0" in request.path or any("\0" in value for name, value in request.query.items() if name != "q"):
+            raise web.HTTPNotFound(reason="There is no such page.")
         return await handler(request)
     except web.HTTPRedirection:
         raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -162,27 +161,42 @@ async def test_a_late_failure_within_a_thinned_run_is_told_and_both_sides_stay_c
         assert await f.verdicts(laptop) == [("error", "query_failed", 0), ("pass", None, 0)]
 
 
-async def last_words(store: Store, day: int) -> list[tuple[Any, ...]]:
-    """What judging reads: of each device status, version, whether they are of the day, and whether it ever answered."""
+VERSION = CATALOG.queries["users", "linux"].version
+
+
+async def last_words(store: Store, day: int) -> list[tuple[int, int]]:
+    """What judging reads: how each device's last word before a day's end stands to the day."""
     start, end = iso(T0 + day * DAY), iso(T0 + (day + 1) * DAY)
-    parameters = (end, start, start, "users", end, "users", "users", end, "linux", start)
-    return sorted(
-        (number, status, version, at >= start, bool(ever))
-        for number, _, at, status, version, ever in await rows(store, HEARD, parameters)
+    found = await rows(
+        store,
+        f"SELECT d.device_no, {HEARD} FROM muster_devices d ORDER BY d.device_no",
+        (start, end, VERSION, "users", end),
     )
+    return [(number, code) for number, code in found]
 
 
-async def last_words_by_instants(store: Store, day: int) -> list[tuple[Any, ...]]:
+async def last_words_by_instants(store: Store, day: int) -> list[tuple[int, int]]:
     """The same, told by every single instant."""
     start, end = iso(T0 + day * DAY), iso(T0 + (day + 1) * DAY)
-    words: dict[int, tuple[Any, ...]] = {row[0]: (row[0], "", "", False, False) for row in await rows(
-        store, "SELECT device_no FROM muster_devices")}  # fmt: skip
-    for number, at, status, version in await rows(
+    said: dict[int, list[tuple[str, str, str]]] = {
+        number: [] for (number,) in await rows(store, "SELECT device_no FROM muster_devices")
+    }
+    for number, *word in await rows(
         store, "SELECT device_no, at, status, version FROM muster_instants WHERE table_name = 'users' AND at < ?"
         " ORDER BY at", (end,)
     ):  # fmt: skip
-        words[number] = (number, status, version, at >= start, words[number][4] or status in ("ok", "incomplete"))
-    return sorted(words.values())
+        said[number].append((word[0], word[1], word[2]))
+    return sorted((number, _stands(words, start)) for number, words in said.items())
+
+
+def _stands(words: list[tuple[str, str, str]], start: str) -> int:
+    """0 where its rows may be judged, else which silence it is."""
+    if not words:
+        return 1
+    at, status, version = words[-1]
+    if at < start:
+        return 2 if any(one[1] in ("ok", "incomplete") for one in words) else 1
+    return {"error": 3, "denylisted": 4, "incomplete": 5}.get(status, 0 if version == VERSION else 6)
 
 
 async def test_verdicts_are_the_same_after_thinning(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def test_the_command_and_the_api_tell_the_same(told: tuple[Server, str]) -> None
         ({"device": "bad-linux", "control": CONTROL, "day": "1999-01-01"}, 404, "was not judged on 1999-01-01"),
         ({"device": "bad-linux", "control": CONTROL, "day": "noon"}, 400, "is no day"),
         ({"device": "bad-linux", "control": CONTROL, "limit": "0"}, 400, "limit is a number from 1"),
-        ({"device": "bad-linux", "control": "\x00"}, 404, "There is no control"),
-        ({"device": "x\x00", "control": "\x00"}, 404, "There is no device"),
+        ({"device": "bad-linux", "control": "\x00"}, 400, "'control' has a NUL in it"),
+        ({"device": "x\x00", "control": CONTROL}, 400, "'device' has a NUL in it"),
     ],
     ids=lambda value: None if isinstance(value, dict) else str(value)[:20],
 )
