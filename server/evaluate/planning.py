@@ -20,7 +20,7 @@ from server.store.applications import Application
 from server.store.driver import Driver, Transaction
 from server.store.in_force import InForce, Part
 from server.store.observed import Watched, devices_in_use
-from server.store.registry import Registry
+from server.store.registry import read_tables
 from server.store.shipped import table_shapes
 from server.store.shipping import impossible
 
@@ -179,7 +179,7 @@ def _starts(before: Catalog, after: Catalog, now: Configs, devices: Sequence[Wat
 
 async def _tables(tx: Transaction, catalogs: Sequence[Catalog]) -> list[str]:
     """What becomes of the tables."""
-    tables = await Registry({}).all(tx)
+    tables = await read_tables(tx)
     lines = []
     for query, (mode, columns) in sorted(table_shapes(*catalogs).items()):
         table = tables.get(query)

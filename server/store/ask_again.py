@@ -16,7 +16,7 @@ from server.store.coverage import DENYLISTED
 from server.store.devices import Device
 from server.store.driver import StoreError, Transaction, dicts
 from server.store.in_force import InForce
-from server.store.registry import Registry
+from server.store.registry import read_tables
 
 SHOWN = "query, version, day, why, asked_by, asked_at, ask_at, sent, sent_at, answered_at, outcome, message"
 """The columns of ``posture_asked`` that tell of a question to a known device."""
@@ -50,7 +50,7 @@ async def ask_again(
         judged = _of_control(part.catalog, control, device.platform, judged)
     if not judged:
         raise StoreError(f"Nothing that is judged is asked of {hostname or device.device_id}: no pack brings it any.")
-    tables = {name: table.name for name, table in (await Registry({}).all(tx)).items() if name in judged}
+    tables = {name: table.name for name, table in (await read_tables(tx)).items() if name in judged}
     words = await asked.last_words(tx, [(device.device_no, table) for table in tables.values()])
     skipped = {
         name: "osquery has denylisted it"

@@ -14,7 +14,7 @@ from server.store.deletions import ERASURE, Doomed, Tombstone, delete_of, rows_o
 from server.store.devices import keys_changed
 from server.store.driver import Driver, StoreError, Transaction
 from server.store.exemptions import forget_device
-from server.store.registry import Registry
+from server.store.registry import read_tables
 from server.store.scope import note_devices, note_list
 
 ERASED = "(erased)"
@@ -100,7 +100,7 @@ async def erase(driver: Driver, device_no: int, now: float) -> int:
     if found is None:
         raise StoreError("An erasure has to be begun before it is done.")
     stone = Tombstone(ERASURE, found[1], found[0])
-    tables = await driver.read(lambda tx: Registry({}).all(tx))
+    tables = await driver.read(read_tables)
     doomed = [Doomed(what=what, table=table, where="1 = 1", order=order) for what, table, order in OF_A_DEVICE]
     doomed += [part for table in tables.values() for part in rows_of(table)]
     deleted = 0

@@ -13,7 +13,7 @@ from server.store.coverage import DENYLISTED, ERROR, gap_for
 from server.store.driver import Driver, StoreError, Transaction
 from server.store.in_force import InForce
 from server.store.observed import Counters, NameVersion, Watched, config_hashes, devices_in_use, last_answers, schedules
-from server.store.registry import Registry
+from server.store.registry import read_tables
 
 ANSWERS = "answers"
 
@@ -117,7 +117,7 @@ async def _named(tx: Transaction, named: str, fleet: list[Watched]) -> Watched:
 
 async def _words(tx: Transaction, device_no: int, config: Config) -> Mapping[str, _Word]:
     """By query, its newest word on the device."""
-    queries = {table.name: query for query, table in (await Registry({}).all(tx)).items()}
+    queries = {table.name: query for query, table in (await read_tables(tx)).items()}
     found: dict[str, _Word] = {}
     answered: dict[str, str] = {}
     for table, last_at, status, version, message in await tx.rows(

@@ -23,7 +23,7 @@ from server.store.devices import AWAKE_SECONDS
 from server.store.driver import Driver, Transaction
 from server.store.in_force import InForce
 from server.store.meta import keep_value, value_of
-from server.store.registry import Registry
+from server.store.registry import read_tables
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ async def _wanted(tx: Transaction, in_force: InForce, now: int) -> Wanted:
     configs = {config.hash: config for config in _untargeted(in_force)}
     if any(part.configs.targeted for part in in_force.parts):
         configs |= await _served(tx, in_force, now)
-    tables = await Registry({}).all(tx)
+    tables = await read_tables(tx)
     wanted: dict[int, list[tuple[str, str, str, int]]] = {}
     for digest, config in sorted(configs.items()):
         for one in config.asked.values():

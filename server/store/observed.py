@@ -13,7 +13,7 @@ from server.store.coverage import DENYLISTED, ERROR
 from server.store.driver import Transaction
 from server.store.ingest import INFO_QUERY, SCHEDULE_QUERY
 from server.store.names import quoted
-from server.store.registry import Registry
+from server.store.registry import read_tables
 
 NameVersion = tuple[str, str]
 """A query's name, and its version; empty for one that Muster did not ship."""
@@ -147,7 +147,7 @@ async def failures(tx: Transaction, device_nos: Sequence[int], before: str = _EV
         " AND n.first_at > c.first_at AND n.first_at < ?)",
         [(device_no, before, before) for device_no in device_nos],
     )
-    queries = {table.name: query for query, table in (await Registry({}).all(tx)).items()}
+    queries = {table.name: query for query, table in (await read_tables(tx)).items()}
     return [
         Failure(no, queries[table], version, first_at, last_at, status, message or "")
         for rows in found
@@ -158,7 +158,7 @@ async def failures(tx: Transaction, device_nos: Sequence[int], before: str = _EV
 
 async def failed_before(tx: Transaction, at: Mapping[tuple[int, str], str]) -> set[tuple[int, str]]:
     """Which of these (device, query) failed before an instant already (ISO-8601, UTC): by their last word before it."""
-    tables = {query: table.name for query, table in (await Registry({}).all(tx)).items()}
+    tables = {query: table.name for query, table in (await read_tables(tx)).items()}
     keys = [key for key in at if key[1] in tables]
     found = await tx.each(
         "SELECT status FROM muster_coverage WHERE device_no = ? AND table_name = ? AND first_at < ?"
@@ -172,7 +172,7 @@ async def last_answers(
     tx: Transaction, device_nos: Sequence[int], queries: Collection[str]
 ) -> dict[tuple[int, str], str]:
     """When (ISO-8601, UTC) a device answered a query last; without those that never did."""
-    tables = {query: table.name for query, table in (await Registry({}).all(tx)).items() if query in queries}
+    tables = {query: table.name for query, table in (await read_tables(tx)).items() if query in queries}
     keys = [(device_no, query) for device_no in device_nos for query in tables]
     found = await tx.each(
         "SELECT MAX(last_at) FROM muster_coverage WHERE device_no = ? AND table_name = ?"
@@ -185,7 +185,7 @@ async def last_answers(
 async def row_counts(tx: Transaction, queries: Collection[str]) -> dict[str, dict[int, int]]:
     """By query, how many rows are true now on each device; event queries are left out."""
     found = {}
-    for query, table in (await Registry({}).all(tx)).items():
+    for query, table in (await read_tables(tx)).items():
         if query in queries and table.mode != "events":
             rows = await tx.rows(
                 f"SELECT device_no, COUNT(*) FROM {table.rows_name} WHERE valid_to IS NULL"
@@ -202,7 +202,7 @@ async def _open_rows(
 
     Null stands for a column that is not there.
     """
-    table = await Registry({}).find(tx, query)
+    table = (await read_tables(tx)).get(query)
     if table is None:
         return []
     names = {column.name: quoted(column.sql_name) for column in table.columns}

@@ -40,17 +40,7 @@ class Registry:
     async def all(self, tx: Transaction) -> dict[str, QueryTable]:
         """Every table, by query."""
         if self._tables is None:
-            columns: dict[str, list[Column]] = {}
-            for table, name, sql_name, kind, volatile in await tx.rows(
-                "SELECT table_name, name, sql_name, kind, volatile FROM muster_columns ORDER BY table_name, position"
-            ):
-                columns.setdefault(table, []).append(Column(name, sql_name, kind, bool(volatile)))
-            self._tables = {
-                query: QueryTable(query, name, bool(managed), mode, tuple(columns.get(name, ())))
-                for query, name, managed, mode in await tx.rows(
-                    "SELECT query, table_name, managed, mode FROM muster_queries"
-                )
-            }
+            self._tables = await read_tables(tx)
         return self._tables
 
     async def find(self, tx: Transaction, query: str) -> QueryTable | None:
@@ -201,6 +191,19 @@ class Registry:
                 for position, column in enumerate(table.columns[start:], start)
             ],
         )
+
+
+async def read_tables(tx: Transaction) -> dict[str, QueryTable]:
+    """Every table there is, by query, as it is stored."""
+    columns: dict[str, list[Column]] = {}
+    for table, name, sql_name, kind, volatile in await tx.rows(
+        "SELECT table_name, name, sql_name, kind, volatile FROM muster_columns ORDER BY table_name, position"
+    ):
+        columns.setdefault(table, []).append(Column(name, sql_name, kind, bool(volatile)))
+    return {
+        query: QueryTable(query, name, bool(managed), mode, tuple(columns.get(name, ())))
+        for query, name, managed, mode in await tx.rows("SELECT query, table_name, managed, mode FROM muster_queries")
+    }
 
 
 async def changed(tx: Transaction) -> None:

@@ -11,7 +11,7 @@ from server.store.deletions import AGE, STEP, Doomed, Tombstone, delete_of, step
 from server.store.devices import highest_no
 from server.store.driver import Driver, Transaction
 from server.store.holds import KEPT_FROM, kept_from
-from server.store.registry import Registry
+from server.store.registry import read_tables
 from server.store.tables import QueryTable
 
 DEVICES_A_LOOK = 500
@@ -29,7 +29,7 @@ class Limits:
 async def retain(driver: Driver, limits: Limits, now: float) -> int:
     """Delete what is too old, in small steps; returns how many rows. It may be ended at any step and begun again."""
     deleted = 0
-    tables = await driver.read(lambda tx: Registry({}).all(tx))
+    tables = await driver.read(read_tables)
     for doomed, judged_from, up_to in _too_old(tables, limits):
         devices = await _devices(driver, doomed)
         if not devices:

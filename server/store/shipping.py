@@ -17,7 +17,7 @@ from server.store.applications import APPLIED, APPLY, CANARY, ROLLBACK, STOPPED,
 from server.store.driver import Driver, StoreError, Transaction
 from server.store.in_force import load_in_force
 from server.store.observed import config_hashes, devices_in_use
-from server.store.registry import Registry
+from server.store.registry import Registry, read_tables
 from server.store.retype import patiently
 from server.store.shipped import table_shapes
 
@@ -176,7 +176,7 @@ async def roll_back(driver: Driver, number: int | None, request: Request, now: f
 async def impossible(tx: Transaction, catalogs: Sequence[Catalog]) -> list[Problem]:
     """What of the last of these catalogs the tables cannot hold, beside the others' and all that is stored."""
     problems: set[Problem] = set()
-    tables = await Registry({}).all(tx)
+    tables = await read_tables(tx)
     beside = table_shapes(*catalogs[:-1])
     for query in catalogs[-1].queries.values():
         table = tables.get(query.name)

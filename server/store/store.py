@@ -23,7 +23,7 @@ from server.store.ingest import Delivery, Ingest, Ingested, Taken
 from server.store.intake import Intake
 from server.store.keyring import Keyring
 from server.store.questions import Questions
-from server.store.registry import Registry
+from server.store.registry import Registry, read_tables
 from server.store.retype import patiently, retype
 from server.store.shipped import table_shapes
 from server.store.shipping import ship_tables
@@ -172,7 +172,7 @@ class Store:
 
     async def tables(self, tx: Transaction) -> dict[str, QueryTable]:
         """Every query's table, as of this transaction."""
-        return await Registry({}).all(tx)
+        return await read_tables(tx)
 
     # -- devices -----------------------------------------------------------------------------------------------
 

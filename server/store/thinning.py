@@ -11,7 +11,7 @@ from functools import partial
 
 from server.store.deletions import DEVICES_A_STEP, STEP, step
 from server.store.driver import Driver, Transaction
-from server.store.registry import Registry
+from server.store.registry import read_tables
 from server.store.runs import chain_start
 from server.store.tables import QueryTable
 
@@ -47,7 +47,7 @@ async def thin(driver: Driver, before: str) -> int:
 
 async def _step(devices: list[int], before: str, tx: Transaction) -> tuple[int, int]:
     """Thin some devices; returns how many are done with, and how many rows are dropped."""
-    volatile = [table for table in (await Registry({}).all(tx)).values() if any(c.volatile for c in table.columns)]
+    volatile = [table for table in (await read_tables(tx)).values() if any(c.volatile for c in table.columns)]
     dropped = 0
     for done, device_no in enumerate(devices):
         if dropped >= STEP:
