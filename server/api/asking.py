@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from server.api.keys import PRINCIPAL, STORE
-from server.store.ask_again import ask_again, questions
-from server.store.driver import DatabaseUnavailableError, StoreError, Transaction
-from server.store.erase import device_no_of
+from server.api.keys import STORE
+from server.api.shapes import admin_of, json_answer, object_sent
+from server.store.ask_again import NotAskedError, ask_again, questions
+from server.store.driver import Transaction
+from server.store.erase import NoDeviceError, device_no_of
 
 LARGEST_BODY = 4096
 
@@ -26,51 +26,34 @@ def routes() -> list[web.RouteDef]:
 
 async def ask(request: web.Request) -> web.Response:
     """Ask a device: {"control"?} gives what it is asked when it calls next. For admins."""
-    if request[PRINCIPAL].role != "admin":
-        raise web.HTTPForbidden(reason="asking a device takes a token of the role admin")
+    by, named, store = admin_of(request, "asking a device"), request.match_info["device_id"], request.app[STORE]
     control = await _control(request)
-    store, named, by = request.app[STORE], _device_id(request), request[PRINCIPAL].name
     try:
         made = await store.write(lambda tx: ask_again(tx, store.in_force, named, control, by, store.clock()))
-    except DatabaseUnavailableError:
-        raise
-    except StoreError as error:
+    except NotAskedError as error:
         raise web.HTTPNotFound(reason=str(error)) from error
-    return web.json_response(asdict(made), status=202, dumps=lambda value: orjson.dumps(value).decode())
+    return json_answer(asdict(made), status=202)
 
 
 async def asked(request: web.Request) -> web.Response:
     """The newest question of each query to a device, and what came of it."""
-    device_id = _device_id(request)
+    device_id = request.match_info["device_id"]
 
     async def read(tx: Transaction) -> list[dict[str, Any]]:
         try:
             await device_no_of(tx, device_id)
-        except StoreError as error:
+        except NoDeviceError as error:
             raise web.HTTPNotFound(reason=str(error)) from error
         return await questions(tx, device_id)
 
     found = await request.app[STORE].read(read)
-    return web.json_response({"asked": found}, dumps=lambda value: orjson.dumps(value).decode())
-
-
-def _device_id(request: web.Request) -> str:
-    device_id = request.match_info["device_id"]
-    if "\0" in device_id:
-        raise web.HTTPNotFound(reason="there is no such device")
-    return device_id
+    return json_answer({"asked": found})
 
 
 async def _control(request: web.Request) -> str | None:
-    if (request.content_length or 0) > LARGEST_BODY:
-        raise web.HTTPBadRequest(reason="the body is too large")
-    raw = await request.read()
-    try:
-        body = orjson.loads(raw) if raw else {}
-    except orjson.JSONDecodeError as error:
-        raise web.HTTPBadRequest(reason="the body is not JSON") from error
-    control = body.get("control") if isinstance(body, dict) else body
-    if not isinstance(body, dict) or body.keys() - {"control"} or not (control is None or isinstance(control, str)):
+    body = await object_sent(request, LARGEST_BODY)
+    control = body.get("control")
+    if body.keys() - {"control"} or not (control is None or isinstance(control, str)):
         raise web.HTTPBadRequest(reason='the body is {"control"?: text}')
     if control and "\0" in control:
         raise web.HTTPBadRequest(reason="there is no such control")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import date
 
-import orjson
 from aiohttp import web
 
-from server.api.keys import PRINCIPAL, STORE
-from server.api.shapes import json_answer, number_asked
+from server.api.keys import STORE
+from server.api.shapes import admin_of, json_answer, number_asked, object_sent
 from server.store import exempting
 from server.store.calendar import fleet_day
 from server.store.driver import Transaction
@@ -23,7 +22,10 @@ _TEXTS = ("control", "scope", "subject", "reason", "first_day", "last_day", "req
 _WANTED = (*_TEXTS, "compensating_control")
 _NEEDED = ("control", "subject", "last_day", "reason")
 
+_CHANGING = "changing exemptions"
+
 Change = Callable[[Transaction, Terms, float], Awaitable[str]]
+End = Callable[[Transaction, str, By, str, float], Awaitable[str]]
 
 
 def routes() -> list[web.RouteDef]:
@@ -70,7 +72,7 @@ async def listing(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """One exemption, and the devices it covers or covered; ``limit`` of them."""
     most = number_asked(request, "limit", LARGEST_PAGE, 1, 1_000_000)
-    exemption_id, clock = _id(request), request.app[STORE].clock
+    exemption_id, clock = request.match_info["exemption_id"], request.app[STORE].clock
 
     async def read(tx: Transaction) -> dict[str, object]:
         return await show_exemption(tx, exemption_id, await fleet_day(tx, clock()), most=most)
@@ -84,7 +86,7 @@ async def show(request: web.Request) -> web.Response:
 async def request_one(request: web.Request) -> web.Response:
     """Ask for an exemption: control, scope (device, tag or person), subject, last_day, reason, and maybe first_day,
     risk, compensating_control, link and requested_by, which is the token's name where it is not said."""
-    token, said = _admin(request), await _body(request, _WANTED, _NEEDED)
+    token, said = admin_of(request, _CHANGING), await _body(request, _WANTED, _NEEDED)
     scope = said.get("scope", DEVICE)
     if scope not in SCOPES:
         raise web.HTTPBadRequest(reason=f"scope is one of {', '.join(SCOPES)}")
@@ -105,38 +107,27 @@ async def request_one(request: web.Request) -> web.Response:
 
 async def approve(request: web.Request) -> web.Response:
     """Approve a request, in the name of the token; another one, and another person, must have asked."""
-    token, exemption_id = _admin(request), _id(request)
+    token, exemption_id = admin_of(request, _CHANGING), request.match_info["exemption_id"]
     await _body(request, (), ())
-
-    async def work(tx: Transaction, terms: Terms, now: float) -> str:
-        await exempting.approve(tx, exemption_id, By(token, token), terms, now)
-        return exemption_id
-
-    return await _change(request, work)
+    by = By(token, token)
+    return await _change(request, lambda tx, terms, now: exempting.approve(tx, exemption_id, by, terms, now))
 
 
 async def reject(request: web.Request) -> web.Response:
     """Reject a request: {"reason"}."""
-    token, exemption_id = _admin(request), _id(request)
-    said = await _body(request, ("reason",), ("reason",))
-
-    async def work(tx: Transaction, _terms: Terms, now: float) -> str:
-        await exempting.reject(tx, exemption_id, By(token, token), said["reason"], now)
-        return exemption_id
-
-    return await _change(request, work)
+    return await _end(request, exempting.reject)
 
 
 async def revoke(request: web.Request) -> web.Response:
     """Revoke an exemption from today on: {"reason"}."""
-    token, exemption_id = _admin(request), _id(request)
-    said = await _body(request, ("reason",), ("reason",))
+    return await _end(request, exempting.revoke)
 
-    async def work(tx: Transaction, _terms: Terms, now: float) -> str:
-        await exempting.revoke(tx, exemption_id, By(token, token), said["reason"], now)
-        return exemption_id
 
-    return await _change(request, work)
+async def _end(request: web.Request, end: End) -> web.Response:
+    """Reject or revoke, in the name of the token."""
+    token, exemption_id = admin_of(request, _CHANGING), request.match_info["exemption_id"]
+    reason, by = (await _body(request, ("reason",), ("reason",)))["reason"], By(token, token)
+    return await _change(request, lambda tx, _terms, now: end(tx, exemption_id, by, reason, now))
 
 
 async def _change(request: web.Request, change: Change, *, status: int = 200) -> web.Response:
@@ -157,26 +148,10 @@ async def _change(request: web.Request, change: Change, *, status: int = 200) ->
         return json_answer({"error": str(error)}, status=409)
 
 
-def _admin(request: web.Request) -> str:
-    """The name of the token, which has to be an admin's."""
-    principal = request[PRINCIPAL]
-    if principal.role != "admin":
-        raise web.HTTPForbidden(reason="an admin's token is needed to change exemptions")
-    return principal.name
-
-
 async def _body(request: web.Request, wanted: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, str]:
     """The texts of a JSON body; null is as if it were not there."""
-    raw = await request.read()
-    if len(raw) > LARGEST_BODY:
-        raise web.HTTPRequestEntityTooLarge(LARGEST_BODY, len(raw))
-    try:
-        said = orjson.loads(raw) if raw or needed else {}
-    except orjson.JSONDecodeError as error:
-        raise web.HTTPBadRequest(reason="the body is not JSON") from error
-    if not isinstance(said, dict):
-        raise web.HTTPBadRequest(reason="the body is a JSON object")
-    said = {name: value for name, value in said.items() if value is not None}
+    sent = await object_sent(request, LARGEST_BODY)
+    said = {name: value for name, value in sent.items() if value is not None}
     if odd := sorted(said.keys() - set(wanted)):
         raise web.HTTPBadRequest(reason=f"the body has no {odd[0][:40]!r}: it takes {', '.join(wanted) or 'nothing'}")
     if missing := [name for name in needed if name not in said]:
@@ -184,13 +159,6 @@ async def _body(request: web.Request, wanted: tuple[str, ...], needed: tuple[str
     if odd := sorted(name for name, value in said.items() if not isinstance(value, str)):
         raise web.HTTPBadRequest(reason=f"{odd[0]} is a text")
     return said
-
-
-def _id(request: web.Request) -> str:
-    exemption_id = request.match_info["exemption_id"]
-    if "\0" in exemption_id:
-        raise web.HTTPNotFound(reason="there is no such exemption")
-    return exemption_id
 
 
 def _day(name: str, text: str) -> date:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
-import orjson
 from aiohttp import web
 
 from server.api import explain
 from server.api.keys import ASKER, PRINCIPAL, STORE
 from server.api.osquery import PREFIXES
-from server.api.shapes import json_answer as _json
-from server.api.shapes import number_asked as _number
+from server.api.shapes import json_answer, number_asked, object_sent
 from server.catalog.minimise import minimised_columns
 from server.store.access import Principal, principal_of
 from server.store.ask import SqlRefusedError
-from server.store.driver import StoreError
+from server.store.driver import StoreError, dicts
 from server.store.rollout import Cohort, rollout
 from server.store.store import Store
 
@@ -36,7 +34,7 @@ LISTS = {
 }
 """What can be listed, a page at a time."""
 PAGE, LARGEST_PAGE = 100, 1000
-ASK_SECONDS, ASK_ROWS = 30.0, 10_000
+ASK_SECONDS, ASK_ROWS, LARGEST_STATEMENT = 30.0, 10_000, 1_048_576
 
 _OPEN = ("/healthz", "/readyz")
 PATHS = ("/api/", "/healthz", "/readyz", "/metrics")
@@ -76,7 +74,7 @@ async def controls(request: web.Request) -> web.Response:
         {"control": loaded.control_id, "area": loaded.area, **loaded.control.model_dump(mode="json")}
         for loaded in request.app[STORE].catalog.judged()
     ]
-    return _json({"controls": found})
+    return json_answer({"controls": found})
 
 
 async def queries(request: web.Request) -> web.Response:
@@ -93,21 +91,19 @@ async def queries(request: web.Request) -> web.Response:
         }
         for (name, platform), query in sorted(catalog.queries.items())
     ]
-    return _json({"queries": found})
+    return json_answer({"queries": found})
 
 
 async def listing(request: web.Request) -> web.Response:
     """A page of one of ``LISTS``; beside ``packs``, which are applications, what is in force and on which devices."""
     name = request.match_info["name"]
-    limit, offset = _number(request, "limit", PAGE, 1, LARGEST_PAGE), _number(request, "offset", 0, 0, 10**9)
-    columns, rows = await request.app[STORE].read(
-        lambda tx: tx.select(f"{LISTS[name]} LIMIT ? OFFSET ?", (limit + 1, offset))
-    )
-    page = [dict(zip(columns, row, strict=True)) for row in rows[:limit]]
-    answer: dict[str, object] = {name: page, "next_offset": offset + limit if len(rows) > limit else None}
+    limit, offset = number_asked(request, "limit", PAGE, 1, LARGEST_PAGE), number_asked(request, "offset", 0, 0, 10**9)
+    found = await request.app[STORE].read(lambda tx: dicts(tx, f"{LISTS[name]} LIMIT ? OFFSET ?", (limit + 1, offset)))
+    following = offset + limit if len(found) > limit else None
+    answer: dict[str, object] = {name: found[:limit], "next_offset": following}
     if name == "packs":
         answer |= await _in_force(request.app[STORE])
-    return _json(answer)
+    return json_answer(answer)
 
 
 async def _in_force(store: Store) -> dict[str, object]:
@@ -131,19 +127,15 @@ async def _in_force(store: Store) -> dict[str, object]:
 
 async def sql(request: web.Request) -> web.Response:
     """Run one read-only statement: {"sql", "limit"?} gives {"columns", "rows", "truncated"}."""
-    try:
-        asked = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
-        raise web.HTTPBadRequest(reason="the body is not JSON") from error
-    statement = asked.get("sql") if isinstance(asked, dict) else None
-    limit = asked.get("limit", ASK_ROWS) if isinstance(asked, dict) else None
+    asked = await object_sent(request, LARGEST_STATEMENT)
+    statement, limit = asked.get("sql"), asked.get("limit", ASK_ROWS)
     if not isinstance(statement, str) or not isinstance(limit, int) or not 0 < limit <= ASK_ROWS:
         raise web.HTTPBadRequest(reason=f'the body is {{"sql": text, "limit"?: 1 to {ASK_ROWS}}}')
     try:
         answer = await request.app[ASKER].ask(statement, limit=limit, seconds=ASK_SECONDS)
     except SqlRefusedError as error:
-        return _json({"error": str(error)}, status=400)
-    return _json({"columns": answer.columns, "rows": answer.rows, "truncated": answer.truncated})
+        return json_answer({"error": str(error)}, status=400)
+    return json_answer({"columns": answer.columns, "rows": answer.rows, "truncated": answer.truncated})
 
 
 @web.middleware
@@ -154,8 +146,10 @@ async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         if request.path not in _OPEN:
             request[PRINCIPAL] = await _principal(request)
+        if "\0" in request.path:  # Postgres cannot even be asked for it
+            raise web.HTTPNotFound(reason="there is no such address")
         if odd := next((name for name, value in request.query.items() if "\0" in value), None):
-            raise web.HTTPBadRequest(reason=f"{odd[:40]!r} has a NUL in it")  # Postgres cannot even be asked for it
+            raise web.HTTPBadRequest(reason=f"{odd[:40]!r} has a NUL in it")
         return await handler(request)
     except web.HTTPException as error:
         headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None

@@ -116,12 +116,9 @@ def grant(database: str, as_json: bool, requested_by: str, approved_by: str, **s
 @json_option
 def approve(exemption_id: str, by: str | None, database: str, as_json: bool) -> None:
     """Put a request into force, from today on or from the later day it asks for."""
-
-    async def work(tx: Transaction, terms: Terms, now: float) -> str:
-        await exempting.approve(tx, exemption_id, By(by or getpass.getuser()), terms, now)
-        return exemption_id
-
-    _tell(run(_change(database, work)), "is exempt from {first_day} to {last_day}", as_json)
+    who = By(by or getpass.getuser())
+    made = run(_change(database, lambda tx, terms, now: exempting.approve(tx, exemption_id, who, terms, now)))
+    _tell(made, "is exempt from {first_day} to {last_day}", as_json)
 
 
 @exempt.command()
@@ -132,12 +129,9 @@ def approve(exemption_id: str, by: str | None, database: str, as_json: bool) -> 
 @json_option
 def reject(exemption_id: str, reason: str, by: str | None, database: str, as_json: bool) -> None:
     """Decline a request. It stays on record."""
-
-    async def work(tx: Transaction, _terms: Terms, now: float) -> str:
-        await exempting.reject(tx, exemption_id, By(by or getpass.getuser()), reason, now)
-        return exemption_id
-
-    _tell(run(_change(database, work, bound=False)), "stays as it is: the request is rejected", as_json)
+    who = By(by or getpass.getuser())
+    made = run(_change(database, lambda tx, _, now: exempting.reject(tx, exemption_id, who, reason, now), bound=False))
+    _tell(made, "stays as it is: the request is rejected", as_json)
 
 
 @exempt.command()
@@ -148,12 +142,9 @@ def reject(exemption_id: str, reason: str, by: str | None, database: str, as_jso
 @json_option
 def revoke(exemption_id: str, reason: str, by: str | None, database: str, as_json: bool) -> None:
     """End an exemption: today and later are not exempt any more. The days it covered stay exempt."""
-
-    async def work(tx: Transaction, _terms: Terms, now: float) -> str:
-        await exempting.revoke(tx, exemption_id, By(by or getpass.getuser()), reason, now)
-        return exemption_id
-
-    _tell(run(_change(database, work, bound=False)), "is not exempt any more from {revoked_day} on", as_json)
+    who = By(by or getpass.getuser())
+    made = run(_change(database, lambda tx, _, now: exempting.revoke(tx, exemption_id, who, reason, now), bound=False))
+    _tell(made, "is not exempt any more from {revoked_day} on", as_json)
 
 
 @exempt.command("list")

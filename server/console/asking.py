@@ -6,20 +6,16 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from server.console.keys import CONSOLE, VIEWER
-from server.store.ask_again import ask_again
-from server.store.driver import DatabaseUnavailableError, StoreError
+from server.console.keys import CONSOLE, admin
+from server.store.ask_again import NotAskedError, ask_again
 
 
 async def ask(request: web.Request) -> web.Response:
     """``POST /devices/{device_id}/ask``: ask, and go back to what is asked."""
-    store, device_id, viewer = request.app[CONSOLE].store, request.match_info["device_id"], request[VIEWER]
-    if viewer.role != "admin":
-        raise web.HTTPForbidden(reason="Asking a device takes a token of the role admin.")
+    store, device_id = request.app[CONSOLE].store, request.match_info["device_id"]
+    viewer = admin(request, "Asking a device")
     try:
         await store.write(lambda tx: ask_again(tx, store.in_force, device_id, None, viewer.name, store.clock()))
-    except DatabaseUnavailableError:
-        raise
-    except StoreError as error:
+    except NotAskedError as error:
         raise web.HTTPNotFound(reason=str(error)) from error
     raise web.HTTPSeeOther(f"/devices/{quote(device_id, safe='')}#asked")

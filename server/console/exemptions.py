@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from server.console.filters import control_titles
-from server.console.keys import CONSOLE, VIEWER, render
+from server.console.keys import CONSOLE, admin, render
 from server.console.paging import page_of
 from server.store import exempting
 from server.store.calendar import fleet_day
@@ -67,10 +67,8 @@ async def show(request: web.Request) -> web.Response:
 
 async def decide(request: web.Request) -> web.Response:
     """``POST /exemptions/{exemption_id}/{approve|reject|revoke}``: in the name of the token that is signed in."""
-    viewer, store = request[VIEWER], request.app[CONSOLE].store
+    viewer, store = admin(request, "Deciding on exemptions"), request.app[CONSOLE].store
     exemption_id, what = request.match_info["exemption_id"], request.match_info["what"]
-    if viewer.role != "admin":
-        raise web.HTTPForbidden(reason="Only the holder of an admin's token decides on exemptions.")
     if (request.content_length or 0) > LARGEST_FORM or request.content_type != "application/x-www-form-urlencoded":
         raise web.HTTPBadRequest(reason="That is not the form of this page.")
     reason, by, now = str((await request.post()).get("reason", "")), By(viewer.name, viewer.name), store.clock()

@@ -37,6 +37,14 @@ CONSOLE = web.AppKey("console", Console)
 VIEWER = web.RequestKey("viewer", Viewer)
 
 
+def admin(request: web.Request, doing: str) -> Viewer:
+    """Who is looking, who has to be an admin. Raises ``HTTPForbidden``, which says for ``doing`` what."""
+    viewer = request[VIEWER]
+    if viewer.role != "admin":
+        raise web.HTTPForbidden(reason=f"{doing} takes a token of the role admin.")
+    return viewer
+
+
 def render(request: web.Request, template: str, *, http_status: int = 200, **context: object) -> web.Response:
     """A page, with what every page shows."""
     text = request.app[CONSOLE].pages.render(

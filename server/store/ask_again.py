@@ -22,6 +22,10 @@ SHOWN = "query, version, day, why, asked_by, asked_at, ask_at, sent, sent_at, an
 """The columns of ``posture_asked`` that tell of a question to a known device."""
 
 
+class NotAskedError(StoreError):
+    """A device cannot be asked what is wanted; the message says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedAgain:
     """What a device is asked: queries by name, and those it is not asked, with the reason. Times are ISO-8601, UTC."""
@@ -41,7 +45,7 @@ async def ask_again(
 ) -> AskedAgain:
     """Ask a device, by id or hostname, for all that verdicts rest on, or for what one control's does.
 
-    It is asked when it calls next, and once more where it was being asked already. Raises ``StoreError``.
+    It is asked when it calls next, and once more where it was being asked already. Raises ``NotAskedError``.
     """
     device, hostname, last_seen_at = await _device(tx, named)
     part = in_force.of(device)
@@ -49,7 +53,8 @@ async def ask_again(
     if control is not None:
         judged = _of_control(part.catalog, control, device.platform, judged)
     if not judged:
-        raise StoreError(f"Nothing that is judged is asked of {hostname or device.device_id}: no pack brings it any.")
+        shown = hostname or device.device_id
+        raise NotAskedError(f"Nothing that is judged is asked of {shown}: no pack brings it any.")
     tables = {name: table.name for name, table in (await read_tables(tx)).items() if name in judged}
     words = await asked.last_words(tx, [(device.device_no, table) for table in tables.values()])
     skipped = {
@@ -80,25 +85,25 @@ async def _device(tx: Transaction, named: str) -> tuple[Device, str, str]:
         (named, named),
     )
     if not rows:
-        raise StoreError(f"There is no device {named!r} in use: 'muster device list' shows them.")
+        raise NotAskedError(f"There is no device {named!r} in use: 'muster device list' shows them.")
     if len(rows) > 1:
         ids = ", ".join(row[1] for row in rows)
-        raise StoreError(f"{len(rows)} devices have the hostname {named!r}: give one of their ids, {ids}.")
+        raise NotAskedError(f"{len(rows)} devices have the hostname {named!r}: give one of their ids, {ids}.")
     number, device_id, platform, osquery_version, tags, hostname, last_seen_at = rows[0]
     device = Device(number, device_id, platform, osquery_version=osquery_version, tags=tags_of(tags))
     return device, hostname, last_seen_at
 
 
 def _of_control(catalog: Catalog, control: str, platform: str, judged: Mapping[str, Asked]) -> dict[str, Asked]:
-    """What of the judged queries a control's verdict rests on. Raises ``StoreError`` where it has none."""
+    """What of the judged queries a control's verdict rests on. Raises ``NotAskedError`` where it has none."""
     loaded = next((one for one in catalog.judged() if one.control_id == control), None)
     if loaded is None:
-        raise StoreError(f"No pack asks for a control {control!r}.")
+        raise NotAskedError(f"No pack asks for a control {control!r}.")
     rule = loaded.control.judging_rule(platform)
     queries = rule.queries if rule else ()
     found = {name: judged[name] for name in queries if name in judged}
     if not found:
-        raise StoreError(f"The control {control!r} asks nothing of this device: it is not for it.")
+        raise NotAskedError(f"The control {control!r} asks nothing of this device: it is not for it.")
     return found
 
 

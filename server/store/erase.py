@@ -43,11 +43,15 @@ BLANKED = (
 """Tables whose rows of a device stay without what is personal in them, or go at once."""
 
 
+class NoDeviceError(StoreError):
+    """There is no device of that id."""
+
+
 async def device_no_of(tx: Transaction, device_id: str) -> int:
-    """The number of a device. Raises ``StoreError`` where there is none of that id."""
+    """The number of a device. Raises ``NoDeviceError``."""
     found = await tx.row("SELECT device_no FROM muster_devices WHERE device_id = ?", (device_id,))
     if found is None:
-        raise StoreError(f"There is no device {device_id!r}: 'muster device list' shows them.")
+        raise NoDeviceError(f"There is no device {device_id!r}: 'muster device list' shows them.")
     return int(found[0])
 
 

@@ -123,8 +123,8 @@ async def request(tx: Transaction, asked: Asked, terms: Terms, now: float, token
     return exemption_id
 
 
-async def approve(tx: Transaction, exemption_id: str, by: By, terms: Terms, now: float) -> None:
-    """Put into force what was asked for, from today on or from a later day that was asked for.
+async def approve(tx: Transaction, exemption_id: str, by: By, terms: Terms, now: float) -> str:
+    """Put into force what was asked for, from today on or from a later day that was asked for; returns its id.
 
     Raises ``ExemptionError`` for one's own request, and for one whose days are over.
     """
@@ -143,10 +143,11 @@ async def approve(tx: Transaction, exemption_id: str, by: By, terms: Terms, now:
     granted = found.granted(exemption_id, first)
     await cover(tx, granted, await devices_of(tx, granted.scope, granted.subject), day)
     await tx.seq()
+    return exemption_id
 
 
-async def reject(tx: Transaction, exemption_id: str, by: By, reason: str, now: float) -> None:
-    """Decline what was asked for. Anybody may, the requester too."""
+async def reject(tx: Transaction, exemption_id: str, by: By, reason: str, now: float) -> str:
+    """Decline what was asked for; returns its id. Anybody may, the requester too."""
     await _open(tx, exemption_id)
     await tx.run(
         "UPDATE muster_exemptions SET state = 'rejected', rejected_by = ?, rejected_at = ?, rejection_reason = ?,"
@@ -154,17 +155,17 @@ async def reject(tx: Transaction, exemption_id: str, by: By, reason: str, now: f
         (_name(by.name), iso(now), _text("reason", reason), by.token, exemption_id),
     )
     await tx.seq()
+    return exemption_id
 
 
 async def grant(tx: Transaction, asked: Asked, by: By, terms: Terms, now: float) -> str:
     """Ask and approve at once; returns the exemption's id."""
     exemption_id = await request(tx, asked, terms, now, by.token)
-    await approve(tx, exemption_id, by, terms, now)
-    return exemption_id
+    return await approve(tx, exemption_id, by, terms, now)
 
 
-async def revoke(tx: Transaction, exemption_id: str, by: By, reason: str, now: float) -> None:
-    """End an approved exemption: it covers nothing from today on, and the days before stay exempt."""
+async def revoke(tx: Transaction, exemption_id: str, by: By, reason: str, now: float) -> str:
+    """End an approved exemption: it covers nothing from today on, and the days before stay exempt; returns its id."""
     found = await _found(tx, exemption_id)
     day, last = await fleet_day(tx, now), found.last_day
     if found.state != "approved":
@@ -179,6 +180,7 @@ async def revoke(tx: Transaction, exemption_id: str, by: By, reason: str, now: f
     granted = found.granted(exemption_id, found.first_day)
     await uncover(tx, granted, await covered_from(tx, exemption_id, day), day)
     await tx.seq()
+    return exemption_id
 
 
 async def refuse_same(tx: Transaction, by: By, requested_by: str, request_token: str | None) -> None:

@@ -14,9 +14,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.api import asking
 from server.app import opened_database, web_app
 from server.store.access import add_token
-from server.store.driver import Transaction
+from server.store.driver import DatabaseUnavailableError, Transaction
 from server.store.news import News, note
 from tests.support.server import muster_here
 from tests.support.stores import add_device, open_store, url_in
@@ -231,3 +232,15 @@ async def test_what_no_database_takes_is_asked_of_none(tmp_path: Path, what: str
         for path in ("/api/v1/posture", "/api/v1/failures", "/", "/failures"):
             answer = await ask.client.get(path, params={what: "a\0b", "day": day(9), "by": "tag"}, headers=ask.headers)
             assert answer.status in (200, 400, 404), (path, await answer.text())
+
+
+async def test_a_device_is_not_unknown_because_the_database_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> int:
+        raise DatabaseUnavailableError("it cannot be reached")
+
+    async with served(tmp_path) as api:
+        await api("/api/v1/devices/nobody/asked", 404)
+        monkeypatch.setattr(asking, "device_no_of", away)
+        await api("/api/v1/devices/nobody/asked", 503)
