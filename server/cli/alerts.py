@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.table import Table
@@ -22,8 +22,6 @@ from server.notify.tell import Telling
 from server.notify.webhook import Webhook, secret_bytes
 from server.store.alert_messages import list_deliveries
 from server.store.alerts import SEVERITIES, Limits
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CHANNELS = (
@@ -93,7 +91,7 @@ def _mail(server: str | None, password_file: Path | None, sender: str | None, to
     return [Mail(server, sender, to, password)]
 
 
-def alert_options(command: Decorated) -> Decorated:
+def alert_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say whom to tell and of what, given as ``telling``."""
 
     @wraps(command)
@@ -104,18 +102,18 @@ def alert_options(command: Decorated) -> Decorated:
         limits = Limits(silent_days=alert_silent_days, expiring_days=alert_expiring_days, severity=alert_severity)
         return command(*arguments, telling=Telling(channels=channels, limits=limits), **options)
 
-    decorated: Any = _with_channels(called)
+    decorated = _with_channels(called)
     for option in reversed((*_CHANNELS, *_LIMITS)):
         decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+    return decorated
 
 
-def channel_options(command: Decorated) -> Decorated:
+def channel_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say whom to tell, given as ``channels``."""
-    decorated: Any = _with_channels(command)
+    decorated = _with_channels(command)
     for option in reversed(_CHANNELS):
         decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+    return decorated
 
 
 @click.group()

@@ -18,7 +18,7 @@ from server.cli.tables import print_table
 from server.cli.transactions import read_from
 from server.normalize.calendar import Calendar
 from server.store import people as store
-from server.store.calendar import read_calendar
+from server.store.calendar import fleet_day
 from server.store.driver import Transaction
 from server.store.imports import Changes, Import
 from server.store.migrate import require_current
@@ -65,7 +65,7 @@ def listed(database: str, as_json: bool) -> None:
     """Show everybody: active, leaving, departed, missing (from the last file) or erased."""
 
     async def work(tx: Transaction) -> list[dict[str, object]]:
-        return await store.list_people(tx, (await read_calendar(tx)).today(time.time()).isoformat())
+        return await store.list_people(tx, await fleet_day(tx, time.time()))
 
     found = run(read_from(database, work))
     if as_json:

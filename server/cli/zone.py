@@ -13,7 +13,7 @@ from server.cli.options import database_option, json_option, print_json, run
 from server.cli.transactions import read_from, write_to
 from server.normalize.times import unix
 from server.store.calendar import change_zone, known_zone, read_calendar
-from server.store.driver import StoreError, Transaction
+from server.store.driver import StoreError, Transaction, dicts
 
 
 @click.command()
@@ -58,11 +58,9 @@ async def _told(tx: Transaction) -> dict[str, Any]:
         hours = (unix(tomorrow.ends_at) - unix(tomorrow.starts_at)) / 3600
         coming.append({"day": tomorrow.day, "zone": tomorrow.zone, "starts_at": tomorrow.starts_at,
                        "ends_at": tomorrow.ends_at, "hours": hours})  # fmt: skip
-    history = await tx.rows("SELECT first_day, zone, set_at, set_by FROM muster_zones ORDER BY first_day")
-    names = ("first_day", "zone", "set_at", "set_by")
     return {
         "today": today.isoformat(),
         "zone": calendar.zone(today),
         "coming": coming,
-        "zones": [dict(zip(names, row, strict=True)) for row in history],
+        "zones": await dicts(tx, "SELECT first_day, zone, set_at, set_by FROM muster_zones ORDER BY first_day"),
     }

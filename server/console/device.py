@@ -14,7 +14,7 @@ from server.console.keys import CONSOLE, render
 from server.console.strips import DayOfDevice, DeviceRun, device_days, window
 from server.console.tally import Tally
 from server.store.ask_again import questions
-from server.store.driver import Transaction
+from server.store.driver import Transaction, dicts
 
 REJECTS_SHOWN = 5
 _IDENTITY = (
@@ -124,10 +124,10 @@ async def show(request: web.Request) -> web.Response:
 
 async def identity_of(tx: Transaction, device_id: str) -> dict[str, Any]:
     """Who a device is. Raises ``HTTPNotFound``."""
-    columns, rows = await tx.select(f"SELECT {_IDENTITY} FROM muster_devices WHERE device_id = ?", (device_id,))
-    if not rows:
+    found = await dicts(tx, f"SELECT {_IDENTITY} FROM muster_devices WHERE device_id = ?", (device_id,))
+    if not found:
         raise web.HTTPNotFound(reason=f"There is no device {device_id!r}.")
-    return dict(zip(columns, rows[0], strict=True))
+    return found[0]
 
 
 async def _controls(tx: Transaction, device_no: int, device_id: str, shown: ShownDay) -> list[ControlOfDevice]:
@@ -167,9 +167,9 @@ async def _answers(tx: Transaction, device_no: int) -> list[LastAnswer]:
 
 
 async def _rejects(tx: Transaction, device_id: str) -> list[dict[str, Any]]:
-    columns, rows = await tx.select(
+    return await dicts(
+        tx,
         "SELECT rejected_at, query, reason FROM rejects WHERE device_id = ? ORDER BY rejected_at DESC, query, reason"
         " LIMIT ?",
         (device_id, REJECTS_SHOWN),
     )
-    return [dict(zip(columns, row, strict=True)) for row in rows]
