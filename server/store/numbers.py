@@ -115,10 +115,8 @@ async def counted_runs(
     tx: Transaction, among: Among, controls: Iterable[JudgedControl], first: str, per: str
 ) -> list[CountedRuns]:
     """The verdicts of controls from ``first`` to the last day each was judged, counted per control or per device."""
-    condition, values = among.devices
-    join = " JOIN muster_devices d ON d.device_no = v.device_no" if condition else ""
-    where = f" AND {condition}" if condition else ""
-    whole = per == CONTROL and not condition  # in the order of an index, if nothing is reckoned on the way
+    join, where, values = _among_devices(among)
+    whole = per == CONTROL and not join  # in the order of an index, if nothing is reckoned on the way
     counted: list[CountedRuns] = []
     for last, numbers in _by_last_day(controls).items():
         if whole:
@@ -145,9 +143,7 @@ async def failing_pairs(
     tx: Transaction, among: Among, controls: Iterable[JudgedControl], first: str
 ) -> list[tuple[int, int]]:
     """The controls and devices of which some day was a failure that no exemption covered."""
-    condition, values = among.devices
-    join = " JOIN muster_devices d ON d.device_no = v.device_no" if condition else ""
-    where = f" AND {condition}" if condition else ""
+    join, where, values = _among_devices(among)
     found: list[tuple[int, int]] = []
     for last, numbers in _by_last_day(controls).items():
         found += [
@@ -164,9 +160,7 @@ async def failing_pairs(
 
 async def devices_failing(tx: Transaction, among: Among, controls: Iterable[JudgedControl], day: str) -> int:
     """How many devices fail some of the controls on one day, without an exemption that covers it."""
-    condition, values = among.devices
-    join = " JOIN muster_devices d ON d.device_no = v.device_no" if condition else ""
-    where = f" AND {condition}" if condition else ""
+    join, where, values = _among_devices(among)
     numbers = [one.control_no for one in controls]
     found = await tx.row(
         f"SELECT COUNT(DISTINCT v.device_no) FROM muster_verdicts v{join} WHERE v.underlying_status = 'fail'"
@@ -198,11 +192,10 @@ async def devices_of_controls(
 
     Nearly all devices are of the first kind, so that few pairs are read.
     """
-    condition, values = among.devices
-    join = " JOIN muster_devices d ON d.device_no = v.device_no" if condition else ""
+    join, among_devices, values = _among_devices(among)
     numbers = [one.control_no for one in controls]
     last = max((one.last_day for one in controls), default=first)
-    where = f"v.control_no IN ({_marks(numbers)}) AND {_OVER}{f' AND {condition}' if condition else ''}"
+    where = f"v.control_no IN ({_marks(numbers)}) AND {_OVER}{among_devices}"
     given = (*numbers, last, first, *values)
     rows = await tx.rows(
         f"SELECT v.device_no, COUNT(DISTINCT v.control_no) FROM muster_verdicts v{join} WHERE {where}"
@@ -277,6 +270,14 @@ def failures_among(among: Among) -> tuple[str, list[object]]:
         where += f" AND f.control IN ({_marks(among.controls)})"
         values = [*values, *among.controls]
     return where, values
+
+
+def _among_devices(among: Among) -> tuple[str, str, list[object]]:
+    """What a statement over verdicts ``v`` joins, and its further conditions with their parameters."""
+    condition, values = among.devices
+    if not condition:
+        return "", "", values
+    return " JOIN muster_devices d ON d.device_no = v.device_no", f" AND {condition}", values
 
 
 def _by_last_day(controls: Iterable[JudgedControl]) -> Mapping[str, list[int]]:
