@@ -176,7 +176,7 @@ class _Demo:
         truth = sorted_truth(fleet.truth(span.first + span.days - 1, controls=tuple(EXEMPTIONS)))
         chosen = worth_exempting(truth, tuple(EXEMPTIONS), date_of(span.first + span.days // 3), until)
         for entry in chosen:
-            await write_to(self._url, lambda tx, entry=entry: _grant(tx, entry))  # type: ignore[misc]
+            await write_to(self._url, partial(_grant, entry=entry))
         return chosen
 
 
