@@ -44,9 +44,8 @@ class _Term:
 
 def never_decides(rule: PlatformRule) -> Iterator[tuple[str, str]]:
     """What of a rule decides nothing, as the key of its condition and why. Its conditions are in the language."""
-    texts = {rule.quantifier: rule.predicate, "undecided": rule.undecided, "applies_when": rule.applies_when}
     names: dict[int, str] = {}
-    trees = {key: _tree(rule, text) for key, text in texts.items() if text}
+    trees = {key: _tree(rule, text) for key, text in rule.conditions.items()}
     for tree in trees.values():
         names |= {id(atom): shown(atom) for atom in _atoms(tree)}
     outcomes: set[tuple[bool, ...]] = set()

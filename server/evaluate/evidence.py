@@ -140,7 +140,7 @@ def lookups_of(
 ) -> dict[str, str]:
     """SQL for what a rule finds in lists for a row, by the look-up as it is written."""
     found: dict[str, str] = {}
-    for text in filter(None, (rule.predicate, rule.undecided, rule.applies_when)):
+    for text in rule.conditions.values():
         for node in parse(text).find_all(exp.Anonymous):
             if str(node.this).lower() not in ("in_list", "list_value"):
                 continue
