@@ -72,9 +72,15 @@ class PlatformRule(Strict):
         return self.every or self.none or self.any or self.sql or ""
 
     @property
+    def conditions(self) -> dict[str, str]:
+        """Its conditions, by the keys they stand under; that of the rule itself comes first."""
+        found = {self.quantifier: self.predicate, "undecided": self.undecided, "applies_when": self.applies_when}
+        return {key: text for key, text in found.items() if text}
+
+    @property
     def queries(self) -> tuple[str, ...]:
         """The queries whose answers decide."""
-        return (self.query,) if self.sql is None else queries_named(self.sql, self.applies_when or "")
+        return (self.query,) if self.sql is None else queries_named(*self.conditions.values())
 
 
 class Control(Strict):

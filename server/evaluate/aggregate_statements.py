@@ -8,7 +8,7 @@ from server.evaluate.aggregates import Aggregate, Asked
 from server.evaluate.language import text_literal
 from server.evaluate.population import Devices
 from server.evaluate.sources import Moment, Shape
-from server.evaluate.statements import with_tables
+from server.evaluate.statements import NEWS, with_tables
 from server.normalize.calendar import Day
 from server.store.tables import QueryTable
 
@@ -65,10 +65,9 @@ def within(aggregate: Aggregate, judged: Sequence[tuple[QueryTable, str]], devic
     devices'.
     """
     span = f"i.at >= {text_literal(day.starts_at)} AND i.at < {text_literal(day.ends_at)}"
-    same = " AND ".join(f"i.{name} = LAG(i.{name}) OVER w" for name in ("status", "version", "fingerprint"))
     names = ", ".join(text_literal(table.name) for table, _ in judged)
     said = (
-        f"said AS (SELECT i.device_no, i.at, CASE WHEN {same} THEN 0 ELSE 1 END AS news FROM muster_instants i"
+        f"said AS (SELECT i.device_no, i.at, {NEWS} AS news FROM muster_instants i"
         f" WHERE {devices.of('i')} AND i.table_name IN ({names}) AND {span}"
         " WINDOW w AS (PARTITION BY i.device_no, i.table_name ORDER BY i.at))"
     )

@@ -75,9 +75,7 @@ class BenchMaker:
     ) -> tuple[Hearing, QueryTable | None, Rule]:
         query = court.catalog.queries[rule.query, platform]
         table = self._stored(query)
-        kinds = {column.name.lower(): column.kind for column in query.columns}
-        if table is not None:
-            kinds = {column.sql_name: column.kind for column in table.columns}
+        kinds = {column.sql_name: column.kind for column in table.columns} if table else query.kinds
         return self._hearing(query, loaded), table, compile_rule(rule, kinds, court.catalog.lists, self.day)
 
     def _several(self, court: Court, loaded: LoadedControl, platform: str, rule: PlatformRule) -> Docket:
@@ -95,7 +93,7 @@ class BenchMaker:
         """The table of a query's rows; None where it lacks a column, and so has no row of this version."""
         table = self.tables.get(query.name)
         stored = {column.name.lower() for column in table.columns} if table else set()
-        return table if {column.name.lower() for column in query.columns} <= stored else None
+        return table if query.kinds.keys() <= stored else None
 
     def _hearing(self, query: Query, loaded: LoadedControl) -> Hearing:
         table = self.tables.get(query.name)

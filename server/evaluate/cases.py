@@ -11,17 +11,16 @@ from itertools import groupby
 from typing import Any
 
 from server.catalog.catalog import Catalog, LoadedControl
-from server.catalog.controls import Case, PlatformRule
+from server.catalog.controls import Case
 from server.catalog.lists import BUILT_IN, ReferenceList
 from server.catalog.packs import Pack
-from server.evaluate.aggregate_statements import ONE_DEVICE, evidence_of, shapes_of
-from server.evaluate.aggregates import compile_evidence
+from server.evaluate.evidence import Reader
 from server.evaluate.judge import evaluate
 from server.evaluate.language import RuleError
-from server.evaluate.rules import compile_rule
+from server.evaluate.readers import SeveralReader, compile_reader
 from server.evaluate.statements import evidence
 from server.normalize.answers import answers_of
-from server.normalize.calendar import day_of
+from server.normalize.calendar import Day, day_of
 from server.normalize.devices import DeviceFacts
 from server.normalize.minimise import Minimiser
 from server.normalize.names import scheduled_name
@@ -151,7 +150,7 @@ async def _run_world(
         problems += ["; ".join(f"a row was not stored: {line.reason}" for line in one.rejected) for one in done]
     await evaluate(store, day, day)
     verdicts = await _verdicts(store, day)
-    tables = await store.read(store.tables)
+    tables, bounds = await store.read(store.tables), day_of(day, "UTC")
     for one, device, body, why in zip(planned, devices, bodies, problems, strict=True):
         control = one.loaded.control_id
         status, reason = verdicts.get((device.device_no, control), ("no verdict", None))
@@ -159,14 +158,15 @@ async def _run_world(
         positions: list[int] = []
         shown: list[dict[str, Any]] = []
         try:
-            if rule.sql is not None:
-                shown = await _shown(store, device, rule, tables, day)
-            else:
-                table = tables[rule.query]
-                rows = await _evidence(store, device, rule, table, status, day)
-                positions = _positions(rows, _sent(view, body, device, table))
+            asked = compile_reader(rule, bounds, tables, view.lists)
         except RuleError as error:
             why = f"the rule is broken: {error}"
+        else:
+            if isinstance(asked, Reader):
+                rows = await _evidence(store, device, asked, status, bounds)
+                positions = _positions(rows, _sent(view, body, device, asked.table))
+            else:
+                shown = await _shown(store, device, asked, status, bounds)
         yield CaseResult(control, one.case, one.loaded.cases_file, one.line, status, reason, positions, shown, why)
 
 
@@ -224,27 +224,16 @@ async def _verdicts(store: Store, day: date) -> dict[tuple[int, str], tuple[str,
     return await store.read(work)
 
 
-async def _evidence(
-    store: Store, device: Device, rule: PlatformRule, table: QueryTable, status: str, day: date
-) -> list[tuple[Any, ...]]:
-    """The rows that decide, as an auditor would be given them. Raises ``RuleError``."""
-    bounds = day_of(day, "UTC")
-    kinds = {column.sql_name: column.kind for column in table.columns}
-    compiled = compile_rule(rule, kinds, store.catalog.lists, bounds)
-    parameters = (device.device_no, bounds.ends_at, bounds.ends_at)
-    return await store.read(lambda tx: tx.rows(evidence(table, compiled, status), parameters))
+async def _evidence(store: Store, device: Device, asked: Reader, status: str, day: Day) -> list[tuple[Any, ...]]:
+    """The rows that decide, with every value as it is stored."""
+    parameters = (device.device_no, day.ends_at, day.ends_at)
+    return await store.read(lambda tx: tx.rows(evidence(asked.table, asked.rule, status), parameters))
 
 
-async def _shown(
-    store: Store, device: Device, rule: PlatformRule, tables: Mapping[str, QueryTable], day: date
-) -> list[dict[str, Any]]:
-    """The rows that the evidence of a rule of several queries gives. Raises ``RuleError``."""
-    bounds = day_of(day, "UTC")
-    shapes = shapes_of({name: tables[name] for name in rule.queries})
-    asked = compile_evidence(rule, shapes, store.catalog.lists, bounds, ONE_DEVICE)
-    parameters = (device.device_no, bounds.ends_at, _MOST_SHOWN, 0)
-    rows = await store.read(lambda tx: tx.rows(evidence_of(asked), parameters))
-    return [dict(zip(asked.columns, row, strict=False)) for row in rows]
+async def _shown(store: Store, device: Device, asked: SeveralReader, status: str, day: Day) -> list[dict[str, Any]]:
+    """The rows that the evidence of a rule of several queries gives."""
+    found = await store.read(lambda tx: asked.rows(tx, status, device.device_no, day.ends_at, _MOST_SHOWN))
+    return [{cell.column: cell.value for cell in row.cells} for row in found.rows]
 
 
 def _sent(view: Catalog, body: LogBody, device: Device, table: QueryTable) -> list[tuple[Any, ...]]:

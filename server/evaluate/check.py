@@ -77,22 +77,13 @@ def _check_rule(catalog: Catalog, loaded: LoadedControl, platform: str, rule: Pl
 def _checks(catalog: Catalog, platform: str, rule: PlatformRule) -> Iterator[tuple[str, Callable[[], object]]]:
     """What compiles each part of a rule, by the keys they stand under."""
     lists, shapes = catalog.lists, shapes_on(catalog, platform)
-    for key, text in _conditions(rule):
+    for key, text in rule.conditions.items():
         if rule.sql is not None:
             yield key, partial(compile_condition, text, shapes, lists, ANY_DAY)
         else:
             yield key, partial(compile_predicate, text, shapes[rule.query].columns, lists, ANY_DAY)
     if rule.sql is not None:
         yield "evidence", partial(compile_evidence, rule, shapes, lists, ANY_DAY)
-
-
-def _conditions(rule: PlatformRule) -> Iterator[tuple[str, str]]:
-    """The conditions of a rule, by the keys they stand under."""
-    yield rule.quantifier, rule.predicate
-    if rule.undecided:
-        yield "undecided", rule.undecided
-    if rule.applies_when:
-        yield "applies_when", rule.applies_when
 
 
 def _place(catalog: Catalog, loaded: LoadedControl, platform: str, key: str, word: str = "") -> tuple[int, int]:

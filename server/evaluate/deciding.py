@@ -15,21 +15,13 @@ from math import prod
 from sqlglot import exp
 
 from server.catalog.controls import PlatformRule
-from server.evaluate.language import parse, shown
+from server.evaluate.language import COMPARISONS, parse, shown
 from server.evaluate.sources import parse_select
 
 MOST_ROWS = 5_000
 """Kinds of rows that are tried; a rule with more of them is taken to decide."""
 _Value = str | int | float | None
 _Truth = bool | None
-_ORDER: Mapping[type[exp.Expr], str] = {
-    exp.EQ: "=",
-    exp.NEQ: "<>",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-}
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -44,9 +36,8 @@ class _Term:
 
 def never_decides(rule: PlatformRule) -> Iterator[tuple[str, str]]:
     """What of a rule decides nothing, as the key of its condition and why. Its conditions are in the language."""
-    texts = {rule.quantifier: rule.predicate, "undecided": rule.undecided, "applies_when": rule.applies_when}
     names: dict[int, str] = {}
-    trees = {key: _tree(rule, text) for key, text in texts.items() if text}
+    trees = {key: _tree(rule, text) for key, text in rule.conditions.items()}
     for tree in trees.values():
         names |= {id(atom): shown(atom) for atom in _atoms(tree)}
     outcomes: set[tuple[bool, ...]] = set()
@@ -183,7 +174,7 @@ def _sides(atom: exp.Expr) -> tuple[exp.Expr | None, Sequence[exp.Expr]]:
         return atom.this.unnest(), atom.expressions
     if isinstance(atom, exp.Between):
         return atom.this.unnest(), (atom.args["low"], atom.args["high"])
-    if isinstance(atom, exp.Binary) and type(atom) in _ORDER:
+    if isinstance(atom, exp.Binary) and type(atom) in COMPARISONS:
         left, right = atom.left.unnest(), atom.right.unnest()
         return (right, (left,)) if _constant(left) is not None else (left, (right,))
     return None, ()
@@ -212,7 +203,7 @@ def _compared(atom: exp.Expr, value: _Value) -> _Truth:
         return value in constants
     if isinstance(atom, exp.Between):
         return _holds(value, ">=", constants[0]) and _holds(value, "<=", constants[1])
-    operator = _ORDER[type(atom)]
+    operator = COMPARISONS[type(atom)]
     turned = isinstance(atom, exp.Binary) and _constant(atom.left) is not None
     return _holds(value, _TURNED.get(operator, operator) if turned else operator, constants[0])
 

@@ -15,15 +15,15 @@ from typing import NamedTuple, Protocol
 from server.evaluate.population import Devices
 from server.evaluate.rules import ALWAYS, Rule
 from server.evaluate.statements import DECISIVE, DIGITS, MOST_TABLES, NO_ROW, OTHER, UNDECIDED, Classing, classes
-from server.evaluate.verdicts import ERROR, Counts, judge_rows
+from server.evaluate.verdicts import ERROR, NO_ROWS, Counts, judge_rows
 from server.normalize.calendar import Day
 from server.store.driver import Transaction
 from server.store.tables import QueryTable
 
 log = logging.getLogger(__name__)
 
-NO_ROWS, BROKEN = 0, -1
-"""The key of a device that has no rows, and that of one whose rows break the statement."""
+BROKEN = -1
+"""The key of a device whose rows break the statement; that of one that has no rows is ``NO_ROWS`` in every docket."""
 _Outcome = tuple[str, str | None]
 
 
@@ -36,7 +36,7 @@ class Hearing(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The keys of devices, ``NO_ROWS`` for those that have none, and the devices whose rows changed within the day."""
+    """The keys of devices, ``NO_ROWS`` for those left out, and the devices whose rows changed within the day."""
 
     keys: dict[int, int]
     changed: set[int]
@@ -273,5 +273,5 @@ async def lapses(tx: Transaction, docket: Docket, devices: Devices) -> list[tupl
     if len(numbers) < 2:
         return []
     middle = len(numbers) // 2
-    halves = [half for half in (numbers[:middle], numbers[middle:]) if half]
+    halves = (numbers[:middle], numbers[middle:])
     return [one for half in halves for one in await lapses(tx, docket, Devices(half[0], half[-1], half))]

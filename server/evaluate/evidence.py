@@ -11,10 +11,10 @@ from sqlglot import exp
 
 from server.catalog.controls import PlatformRule
 from server.catalog.lists import ReferenceList
-from server.evaluate.functions import call
+from server.evaluate.functions import LOOKUPS, call
 from server.evaluate.language import BOOLEAN, Writing, compile_part, parse, shown
 from server.evaluate.rules import Rule
-from server.evaluate.statements import evidence
+from server.evaluate.statements import evidence, with_tables
 from server.evaluate.verdicts import Counts, judge_rows
 from server.normalize.calendar import Day
 from server.normalize.times import iso, unix
@@ -99,10 +99,10 @@ class Reader:
 
     async def counts(self, tx: Transaction, device_no: int, before: str) -> Counts:
         """How the rows of a device stood to the rule just before an instant."""
-        rule, lists = self.rule, ", ".join(self.rule.lists)
+        rule = self.rule
         decided = f"NOT {rule.undecided} AND"
         found = await tx.row(
-            f"{f'WITH {lists} ' if lists else ''}SELECT COUNT(*),"
+            f"{with_tables(*rule.lists)}SELECT COUNT(*),"
             f" COALESCE(SUM(CASE WHEN {decided} {rule.holds} THEN 1 ELSE 0 END), 0),"
             f" COALESCE(SUM(CASE WHEN {rule.undecided} THEN 1 ELSE 0 END), 0),"
             f" COALESCE(SUM(CASE WHEN {decided} NOT ({rule.applies}) THEN 1 ELSE 0 END), 0)"
@@ -140,9 +140,9 @@ def lookups_of(
 ) -> dict[str, str]:
     """SQL for what a rule finds in lists for a row, by the look-up as it is written."""
     found: dict[str, str] = {}
-    for text in filter(None, (rule.predicate, rule.undecided, rule.applies_when)):
+    for text in rule.conditions.values():
         for node in parse(text).find_all(exp.Anonymous):
-            if str(node.this).lower() not in ("in_list", "list_value"):
+            if str(node.this).lower() not in LOOKUPS:
                 continue
             part = compile_part(node, Writing({name.lower(): kind for name, kind in kinds.items()}, lists, day, call))
             yes_or_no = f"CASE WHEN {part.sql} THEN 'yes' WHEN NOT {part.sql} THEN 'no' END"

@@ -175,7 +175,7 @@ async def _lapses(tx: Transaction, told: Explanation, asked: Reader | SeveralRea
 async def _missing(
     tx: Transaction, subject: Subject, last: Sequence[Word], config: Config, fresh: str
 ) -> Missing | None:
-    verdict = subject.run.verdict
+    verdict = subject.verdict
     if verdict.underlying_status not in (STALE, NO_DATA) and verdict.reason not in _BY_SILENCE:
         return None
     # What was missing may have come meanwhile.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.catalog.catalog import Catalog, LoadedControl
 from server.catalog.problems import CatalogError
@@ -72,29 +72,23 @@ async def judged_by(store: Store, subject: Subject, among: Sequence[Candidate]) 
         if own.by.exact:
             return own
         nearest = nearest or own
-    by = nearest.by if nearest else _by(subject, None, canary=bool(among and among[0].canary), exact=False)
-    return Found(
-        JudgedBy(
-            rule_version=by.rule_version, evaluated_at=by.evaluated_at, canary=by.canary, application=by.application,
-            exact=False, problem=problem or by.problem,
-        ),
-        nearest.catalog if nearest else None,
-        nearest.loaded if nearest else None,
-    )  # fmt: skip
+    if nearest is None:
+        nearest = Found(_by(subject, None, canary=bool(among and among[0].canary)), None, None)
+    return replace(nearest, by=replace(nearest.by, problem=problem))
 
 
 def _held(subject: Subject, catalog: Catalog, application: Application | None, *, canary: bool) -> Found:
     loaded = catalog.controls.get(subject.control)
     version = rule_version(catalog, loaded) if loaded else ""
-    by = _by(subject, application, canary=canary, exact=False)
-    return Found(_by(subject, application, canary=canary, exact=version == by.rule_version), catalog, loaded)
+    by = _by(subject, application, canary=canary)
+    return Found(replace(by, exact=version == by.rule_version), catalog, loaded)
 
 
-def _by(subject: Subject, application: Application | None, *, canary: bool, exact: bool) -> JudgedBy:
+def _by(subject: Subject, application: Application | None, *, canary: bool) -> JudgedBy:
     # Without a version of its own a canary was judged as all others were.
     version = subject.canary_version if canary and subject.canary_version is not None else subject.rule_version
     return JudgedBy(
-        rule_version=version, evaluated_at=subject.evaluated_at, canary=canary, application=application, exact=exact
+        rule_version=version, evaluated_at=subject.evaluated_at, canary=canary, application=application, exact=False
     )
 
 

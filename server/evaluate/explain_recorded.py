@@ -41,7 +41,7 @@ async def used_lists(tx: Transaction, rule: PlatformRule, catalog: Catalog) -> l
 
 async def exemptions_of(tx: Transaction, subject: Subject) -> list[dict[str, Any]]:
     """The exemptions that cover the device on the day, where the verdict is exempt."""
-    if subject.run.verdict.status != EXEMPT:
+    if subject.verdict.status != EXEMPT:
         return []
     return await dicts(
         tx,

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from server.catalog.problems import did_you_mean
-from server.evaluate.explained import ExplainedDay, ExplainedDevice, ExplainError
+from server.evaluate.explained import ExplainedDay, ExplainedDevice, ExplainedVerdict, ExplainError
 from server.evaluate.runs import VerdictRun
 from server.evaluate.verdicts import Verdict
 from server.normalize.text import clean_text
@@ -31,19 +31,10 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(ExplainedVerdict):
     """The verdict that is asked for, and what was written down when its day was judged."""
 
-    device: ExplainedDevice
     control_no: int
-    control: str
-    title: str
-    severity: str
-    day: ExplainedDay
-    run: VerdictRun
-    status_since: str
-    before: VerdictRun | None
-    next: VerdictRun | None
     rule_version: str
     canary_version: str | None
     evaluated_at: str

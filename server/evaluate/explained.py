@@ -64,6 +64,30 @@ class ExplainedDay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedVerdict:
+    """The verdict of a device, a control and a day, and those beside it."""
+
+    device: ExplainedDevice
+    control: str
+    title: str
+    severity: str
+    day: ExplainedDay
+    run: VerdictRun
+    """The days around this one with the same verdict."""
+    status_since: str
+    """The first of the days on end with the same status, for whatever reason."""
+    before: VerdictRun | None
+    """What came before these days."""
+    next: VerdictRun | None
+    """What came after the run; None while it goes on."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict that is explained."""
+        return self.run.verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedBy:
     """The packs of a verdict. ``exact``: their rule has the very version that was written down when it was judged.
 
@@ -203,22 +227,9 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(ExplainedVerdict):
     """Why a device has its verdict of a control on a day."""
 
-    device: ExplainedDevice
-    control: str
-    title: str
-    severity: str
-    day: ExplainedDay
-    run: VerdictRun
-    """The days around this one with the same verdict."""
-    status_since: str
-    """The first of the days on end with the same status, for whatever reason."""
-    before: VerdictRun | None
-    """What came before these days."""
-    next: VerdictRun | None
-    """What came after the run; None while it goes on."""
     judged_by: JudgedBy
     rule: ExplainedRule | None = None
     packs: Sequence[tuple[str, bool]] = ()
@@ -246,11 +257,6 @@ class Explanation:
     why: str = ""
     remediation: str = ""
     limits: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict that is explained."""
-        return self.run.verdict
 
     @property
     def rows_deleted(self) -> bool:

@@ -103,6 +103,8 @@ def _texts(sql: str, kind: str, count: int) -> _Call:
     return partial(_of_texts, sql, kind, count)
 
 
+LOOKUPS: Mapping[str, _Call] = {"in_list": in_list, "list_value": list_value}
+"""Those that look into lists; the first value of each is the list's name."""
 FUNCTIONS: Mapping[str, _Call] = {
     "lower": _texts("muster_lower({0})", TEXT, 1),
     "upper": _texts("muster_upper({0})", TEXT, 1),
@@ -117,8 +119,7 @@ FUNCTIONS: Mapping[str, _Call] = {
     "version_compare": _texts("muster_version_compare({0}, {1})", BIGINT, 2),
     "day": _day,
     "day_end": _day_end,
-    "in_list": in_list,
-    "list_value": list_value,
+    **LOOKUPS,
 }
 
 
@@ -128,5 +129,5 @@ def names_of_lists(trees: Sequence[exp.Expr]) -> frozenset[str]:
         str(node.expressions[0].this)
         for tree in trees
         for node in tree.find_all(exp.Anonymous)
-        if str(node.this).lower() in ("in_list", "list_value") and node.expressions
+        if str(node.this).lower() in LOOKUPS and node.expressions
     )

@@ -27,7 +27,7 @@ BOOLEAN, NULL = "boolean", "null"
 NUMBERS = (BIGINT, DOUBLE)
 _DEEPEST, _LONGEST = 40, 500
 """Levels of brackets, operators and functions, and conditions in a row of AND or OR; SQLite takes a thousand levels."""
-_COMPARISONS: Mapping[type[exp.Expr], str] = {
+COMPARISONS: Mapping[type[exp.Expr], str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
     exp.LT: "<",
@@ -200,7 +200,7 @@ def _condition(node: exp.Expr, w: Writing) -> Part:
             return _decided(node, f"({first.sql} IN ({', '.join(part.sql for part in rest)}))", [first])
         case exp.Between():
             return _between(node, w)
-    if isinstance(node, exp.Binary) and type(node) in _COMPARISONS:
+    if isinstance(node, exp.Binary) and type(node) in COMPARISONS:
         return _comparison(node, w)
     what = f"{type(node).__name__.lower()} is not in the rule language"
     if isinstance(node, exp.Select | exp.Subquery | exp.Exists):
@@ -236,7 +236,7 @@ def _comparison(node: exp.Binary, w: Writing) -> Part:
         raise RuleError(f"{shown(node)} is never true: write IS NULL or IS NOT NULL")
     if left.sql == right.sql and left.constant is None:
         raise RuleError(f"{shown(node)} compares {shown(node.left)} with itself, so it never decides anything")
-    return _decided(node, f"({left.sql} {_COMPARISONS[type(node)]} {right.sql})", [left, right])
+    return _decided(node, f"({left.sql} {COMPARISONS[type(node)]} {right.sql})", [left, right])
 
 
 def _decided(node: exp.Expr, sql: str, parts: Sequence[Part]) -> Part:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from server.catalog.catalog import LoadedControl
+from server.catalog.controls import PlatformRule
 from server.catalog.lists import ReferenceList
 from server.evaluate.aggregate_statements import ONE_DEVICE, codes, evidence_of, shapes_of
 from server.evaluate.aggregates import Aggregate, Asked, compile_aggregate, compile_evidence
@@ -62,19 +63,26 @@ def reader(
     if rule is None or any(name not in tables for name in rule.queries):
         return None
     try:
-        if rule.sql is not None:
-            own = tuple(tables[name] for name in rule.queries)
-            shapes = shapes_of({table.query: table for table in own})
-            return SeveralReader(
-                own,
-                compile_aggregate(rule, shapes, lists, day),
-                compile_evidence(rule, shapes, lists, day, ONE_DEVICE),
-            )
-        table = tables[rule.query]
-        kinds = {column.sql_name: column.kind for column in table.columns}
-        compiled = compile_rule(rule, kinds, lists, day)
+        return compile_reader(rule, day, tables, lists)
     except RuleError:
         return None
+
+
+def compile_reader(
+    rule: PlatformRule, day: Day, tables: Mapping[str, QueryTable], lists: Mapping[str, ReferenceList]
+) -> Reader | SeveralReader:
+    """What asks for the deciding rows by a rule, of which all queries have tables. Raises ``RuleError``."""
+    if rule.sql is not None:
+        own = tuple(tables[name] for name in rule.queries)
+        shapes = shapes_of({table.query: table for table in own})
+        return SeveralReader(
+            own,
+            compile_aggregate(rule, shapes, lists, day),
+            compile_evidence(rule, shapes, lists, day, ONE_DEVICE),
+        )
+    table = tables[rule.query]
+    kinds = {column.sql_name: column.kind for column in table.columns}
+    compiled = compile_rule(rule, kinds, lists, day)
     return Reader(rule.query, table, compiled, lookups_of(rule, kinds, lists, day))
 
 

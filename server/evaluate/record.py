@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from server.evaluate.population import Devices, named
 from server.evaluate.runs import VerdictRun, place
@@ -87,7 +87,7 @@ async def write_verdicts(
     erased = {number for devices in named(numbers) for number in await erased_of(tx, devices)}
     latest = dict((await control_numbers(tx)).values())
     gone: list[tuple[int, int, str]] = []
-    new: list[tuple[object, ...]] = []
+    new: list[tuple[Any, ...]] = []
     revised: list[tuple[Change, Verdict | None]] = []
     changed: dict[int, int] = {}
     by_control: dict[int, list[Change]] = {}
@@ -113,7 +113,8 @@ async def write_verdicts(
                 revised.append((change, before))
     await tx.many("DELETE FROM muster_verdicts WHERE control_no = ? AND device_no = ? AND first_day = ?", gone)
     columns = "device_no control_no first_day last_day status underlying_status lapsed reason".split()
-    await tx.insert("muster_verdicts", columns, sorted(new, key=lambda row: row[:3]))  # type: ignore[arg-type,return-value]
+    new.sort(key=lambda row: row[:3])
+    await tx.insert("muster_verdicts", columns, new)
     await _revise(tx, day, revised, grounds, seq)
     return changed
 

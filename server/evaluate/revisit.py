@@ -182,18 +182,21 @@ async def _judge_subject(
 async def _pages(store: Store, subject: Subject, day: str, seq: int) -> AsyncIterator[list[int]]:
     after = -1
     while True:
-        rows = await store.read(
-            lambda tx, after=after: tx.rows(  # type: ignore[misc]
-                "SELECT device_no FROM muster_news WHERE kind = ? AND subject = ? AND device_no > ? AND noted_seq <= ?"
-                " AND first_day <= ? AND last_day >= ? ORDER BY device_no LIMIT ?",
-                (subject.kind, subject.subject, after, seq, day, day, PAGE),
-            )
-        )
-        if rows:
-            yield [row[0] for row in rows]
-        if len(rows) < PAGE:
+        numbers = await store.read(partial(_page, subject, day, seq, after))
+        if numbers:
+            yield numbers
+        if len(numbers) < PAGE:
             return
-        after = rows[-1][0]
+        after = numbers[-1]
+
+
+async def _page(subject: Subject, day: str, seq: int, after: int, tx: Transaction) -> list[int]:
+    rows = await tx.rows(
+        "SELECT device_no FROM muster_news WHERE kind = ? AND subject = ? AND device_no > ? AND noted_seq <= ?"
+        " AND first_day <= ? AND last_day >= ? ORDER BY device_no LIMIT ?",
+        (subject.kind, subject.subject, after, seq, day, day, PAGE),
+    )
+    return [number for (number,) in rows]
 
 
 def _named(numbers: list[int]) -> Iterator[Devices]:
@@ -210,10 +213,11 @@ async def _forget(judging: Judging, news: News) -> None:
         for low in range(0, subject.highest + 1, DELETED):
             if not judging.going_on():
                 return
-            await judging.store.write(
-                lambda tx, subject=subject, low=low: tx.run(  # type: ignore[misc]
-                    "DELETE FROM muster_news WHERE kind = ? AND subject = ? AND device_no BETWEEN ? AND ?"
-                    " AND noted_seq <= ?",
-                    (subject.kind, subject.subject, low, low + DELETED - 1, news.seq),
-                )
-            )
+            await judging.store.write(partial(_delete, subject, low, news.seq))
+
+
+async def _delete(subject: Subject, low: int, seq: int, tx: Transaction) -> None:
+    await tx.run(
+        "DELETE FROM muster_news WHERE kind = ? AND subject = ? AND device_no BETWEEN ? AND ? AND noted_seq <= ?",
+        (subject.kind, subject.subject, low, low + DELETED - 1, seq),
+    )

@@ -116,8 +116,8 @@ def columns_read(rule: PlatformRule, columns: Mapping[str, str], lists: Mapping[
 
 def lists_named(rule: PlatformRule) -> frozenset[str]:
     """The lists that a rule names, known or not; none of a part that is not in the language."""
-    parts = filter(None, (rule.predicate, rule.undecided, rule.applies_when))
-    return frozenset[str]().union(*(_lists_in(text, several=rule.sql is not None) for text in parts))
+    several = rule.sql is not None
+    return frozenset[str]().union(*(_lists_in(text, several=several) for text in rule.conditions.values()))
 
 
 @lru_cache(maxsize=4096)

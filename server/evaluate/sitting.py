@@ -14,7 +14,7 @@ from server.evaluate.courts import Court
 from server.evaluate.dockets import Docket, Found, ask, lapses
 from server.evaluate.grace import grace_from
 from server.evaluate.population import Devices, named
-from server.evaluate.verdicts import FAIL, NO_DATA, NOT_APPLICABLE, SILENCES
+from server.evaluate.verdicts import FAIL, NO_DATA, NO_ROWS, NOT_APPLICABLE, SILENCES
 from server.normalize.calendar import Calendar, Day
 from server.store.applications import tags_of
 from server.store.driver import Transaction
@@ -164,7 +164,7 @@ class Sitting:
         known: dict[int, int] = {}
         key_of = found.keys.get
         for number in inside:
-            key = key_of(number, 0)
+            key = key_of(number, NO_ROWS)
             bits = known.get(key)
             if bits is None:
                 bits = known[key] = self._bytes(docket, docket.outcomes(key))
@@ -173,7 +173,7 @@ class Sitting:
             said = SILENCES[silence]
             assert said is not None
             instead = self._bytes(docket, [said] * len(docket.controls))
-            judged[number] += instead - known[key_of(number, 0)]
+            judged[number] += instead - known[key_of(number, NO_ROWS)]
 
     async def _mark_lapses(
         self, tx: Transaction, docket: Docket, found: Found, inside: Mapping[int, int], judged: dict[int, int]

@@ -19,6 +19,9 @@ DIGITS = 30
 """Classes that fit into one whole number of a database, each taking two bits."""
 MOST_TABLES = 48
 """Joins of one statement; SQLite takes 64 tables in a SELECT."""
+_SAME = " AND ".join(f"i.{name} = LAG(i.{name}) OVER w" for name in ("status", "version", "fingerprint"))
+NEWS = f"CASE WHEN {_SAME} THEN 0 ELSE 1 END"
+"""Whether an instant ``i`` says anything but what the one before it in the window ``w`` said, in SQL."""
 
 
 def classes(rule: Rule) -> list[str]:
@@ -96,9 +99,8 @@ class Classing:
         Of answers that say the same as the word before them only the first is looked at; those to another version of
         the query are left out. Parameters: table name, start, end, the devices', and the version.
         """
-        same = " AND ".join(f"i.{name} = LAG(i.{name}) OVER w" for name in ("status", "version", "fingerprint"))
         said = (
-            f"said AS (SELECT i.device_no, i.at, i.status, i.version, CASE WHEN {same} THEN 0 ELSE 1 END AS news"
+            f"said AS (SELECT i.device_no, i.at, i.status, i.version, {NEWS} AS news"
             f" FROM muster_instants i WHERE i.table_name = ? AND i.at >= ? AND i.at < ? AND {devices.of('i')}"
             " WINDOW w AS (PARTITION BY i.device_no ORDER BY i.at))"
         )

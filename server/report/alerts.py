@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from server.evaluate.verdicts import REASONS
-from server.store.alerts import EXPIRING, FAILING, SEVERITIES, SILENT, Alert
+from server.report.words import plural
+from server.store.alerts import EXPIRING, FAILING, SEVERITIES, SILENT, STOPPED, Alert
 
 MOST_DEVICES = 50
 """Devices that a message names in a group; of more the number is told."""
@@ -15,6 +16,7 @@ _HEADINGS = {
     FAILING: "newly failing",
     SILENT: "newly silent",
     EXPIRING: "exemptions that end soon",
+    STOPPED: "canary stopped",
 }
 
 
@@ -65,34 +67,30 @@ def _summary(groups: Sequence[Mapping[str, Any]]) -> str:
         several = any(group["count"] > MOST_DEVICES for group in failing)
         devices = max(len(names), max(group["count"] for group in failing))
         parts.append(
-            f"{'at least ' if several else ''}{_count(devices, 'device')} newly failing"
-            f" {_count(len(failing), 'control')}"
+            f"{'at least ' if several else ''}{plural(devices, 'device')} newly failing"
+            f" {plural(len(failing), 'control')}"
         )
     for kind, one, many in (
         (SILENT, "device newly silent", "devices newly silent"),
         (EXPIRING, "exemption ends soon", "exemptions end soon"),
-        ("canary_stopped", "canary stopped", "canaries stopped"),
+        (STOPPED, "canary stopped", "canaries stopped"),
     ):
         count = sum(group["count"] for group in groups if group["kind"] == kind)
         if count:
-            parts.append(f"{count} {one if count == 1 else many}")
+            parts.append(plural(count, one, many))
     return ", ".join(parts)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _lines(group: Mapping[str, Any]) -> Iterator[str]:
     kind = group["kind"]
-    heading = _HEADINGS.get(kind, "canary stopped")
+    heading = _HEADINGS.get(kind, kind)
     if group["control"]:
         severity = f" ({group['severity']})" if group["severity"] else ""
         yield f"{group['control']}{severity}: {heading}, {group['count']}"
         if group["title"]:
             yield f"  {group['title']}"
     else:
-        yield f"{heading}, {group['count']}" if kind != "canary_stopped" else heading
+        yield f"{heading}, {group['count']}" if kind != STOPPED else heading
     for one in group["alerts"]:
         name = one["hostname"] or one["device_id"]
         detail = REASONS.get(one["detail"], one["detail"])

@@ -98,8 +98,7 @@ def ago(text: str, now: float) -> str:
     seconds = now - unix(text)
     for name, size in _UNITS:
         if seconds >= size:
-            count = int(seconds // size)
-            return f"{count:,} {name}{'' if count == 1 else 's'} ago"
+            return f"{plural(int(seconds // size), name)} ago"
     return "just now"
 
 
