@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from server.store.exempt_lists import NEEDED_DAYS, STATES, Filter, list_exemptio
 from server.store.exempting import Asked, By, Terms
 from server.store.exemptions import DEVICE, PERSON, TAG
 from server.store.migrate import require_current
+from server.store.named import one_device
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Work = Callable[[Transaction, Terms, float], Awaitable[str]]
@@ -167,14 +169,14 @@ def listed(
     wanted = Filter(
         control=control,
         state=state,
-        device=device,
         active_on=active.date().isoformat() if active else None,
         expiring_days=expiring,
         unneeded_days=unneeded,
     )
 
     async def work(tx: Transaction) -> list[dict[str, Any]]:
-        return await list_exemptions(tx, wanted, await fleet_day(tx, time.time()))
+        device_id = (await one_device(tx, device, erased=True))[1] if device is not None else None
+        return await list_exemptions(tx, replace(wanted, device=device_id), await fleet_day(tx, time.time()))
 
     found = run(read_from(database, work))
     if as_json:

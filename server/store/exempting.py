@@ -26,6 +26,7 @@ from server.store.exemptions import (
     uncover,
 )
 from server.store.in_force import InForce
+from server.store.named import one_device
 
 LONGEST_NAME, LONGEST_TEXT = 255, 4000
 """Characters of a person's name; of a reason, a risk and the like."""
@@ -225,11 +226,11 @@ async def _subject(tx: Transaction, asked: Asked) -> tuple[str, int | None]:
     """The subject as it is kept, and a device's number. Raises ``ExemptionError`` for one that is not known."""
     said = clean_text(asked.subject).strip()
     if asked.scope == DEVICE:
-        device = await tx.row("SELECT device_no, erased_at FROM muster_devices WHERE device_id = ?", (said,))
-        if device is None or device[1] is not None:
-            was = "is erased" if device else "is not known"
-            raise ExemptionError(f"The device {said!r} {was}: 'muster device list' shows them.")
-        return said, int(device[0])
+        try:
+            device_no, device_id = await one_device(tx, said)
+        except StoreError as error:
+            raise ExemptionError(str(error)) from error
+        return device_id, device_no
     if asked.scope == TAG:
         if not said or "," in said or not await devices_of(tx, TAG, said.lower()):
             raise ExemptionError(f"No device has the tag {said!r}: 'muster device tag DEVICE +TAG' gives it one.")

@@ -148,3 +148,16 @@ async def test_of_two_who_approve_at_once_one_is_told(tmp_path: Path) -> None:
         )
         assert {type(one) for one in done} == {type(None), ExemptionError}
         assert len(await rows(o.store, "SELECT * FROM posture_exempted")) == 1
+
+
+async def test_a_device_is_named_by_its_hostname_where_that_is_one_devices(tmp_path: Path) -> None:
+    async with office(tmp_path) as o:
+        laptop, other = await add_device(o.store, "laptop"), await add_device(o.store, "other")
+        exemption_id = await o.grant(replace(ASKED, subject="LapTop"))
+        (entry,) = await o.listed(9, device=laptop.device_id)
+        assert (entry["exemption_id"], entry["subject"]) == (exemption_id, laptop.device_id)
+        with pytest.raises(ExemptionError, match="is not known"):  # the beginning of an id may be anybody's
+            await o.grant(replace(ASKED, subject=other.device_id[:6]))
+        await o.store.write(lambda tx: tx.run("UPDATE muster_devices SET hostname = 'laptop'"))
+        with pytest.raises(ExemptionError, match=f"Several devices.*{other.device_id}"):
+            await o.grant(replace(ASKED, subject="laptop"))

@@ -114,6 +114,7 @@ def test_granting_by_tag_and_what_is_refused(server: Server, device: str, own_na
     for usage in ((CONTROL,), (device, "--tag", "x", CONTROL), (device, CONTROL, "more")):
         assert refused(server, "grant", *usage, "--until", day(3), *by)[0] == 2
     assert refused(server, "list", "--expiring", "soon")[0] == 2
+    assert "is not known" in refused(server, "list", "--device", "nobody")[1]
 
 
 def test_asking_approving_and_revoking_by_the_api(server: Server, device: str, own_name: str) -> None:
