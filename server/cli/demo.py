@@ -131,8 +131,9 @@ class _Demo:
                 return
             # Only now: a command that could not start takes no token away from one that runs.
             token = await write_to(self._url, _fresh_token)
-            lives = "" if self._once else " The fleet lives on until Ctrl-C."
-            click.echo(f"The console is at {url}.{lives}\nAdmin token: {token}")
+            lives = f"The console is at {url}. The fleet lives on until Ctrl-C."
+            ended = "The history is judged. The same command without --once goes on, with a console."
+            click.echo(f"{ended if self._once else lives}\nAdmin token: {token}")
             if not self._once:
                 await fleet.live(None)
                 self._keep(memory, fleet, time.time())

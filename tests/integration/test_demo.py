@@ -100,6 +100,7 @@ def test_what_arrived_twice_is_there_once(demo: Demo) -> None:
 def test_started_again_it_goes_on_with_the_same_fleet_and_a_new_token(demo: Demo) -> None:
     before = {key: status for key, status in verdicts(demo).items() if demo.expected[key]["day"] < max_day(demo)}
     output, _ = run_demo(demo.directory)
+    assert "console is at" not in output  # it ends with the command
     token = output.split("Admin token: ")[1].strip()
     assert token and token not in demo.output
     after = verdicts(demo)
