@@ -19,7 +19,7 @@ import pytest
 
 from server.normalize.times import iso
 from tests.browser.fleet import Machine, answers, query_failed, send
-from tests.support.server import Server, ask, database_of, muster, serving, snapshot_line
+from tests.support.server import Server, ask, database_of, muster_here, serving, snapshot_line
 from tests.support.stores import shipped_catalog
 
 DAY = 86_400
@@ -44,7 +44,7 @@ class Fleet:
 
     def muster(self, *arguments: str) -> Any:
         """A command's JSON."""
-        return json.loads(muster(*arguments, "--database", self.server.database, "--json").stdout)
+        return json.loads(muster_here(*arguments, "--database", self.server.database, "--json").stdout)
 
     def api(self, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         """An answer of the API."""
@@ -76,7 +76,7 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 send(server, key, [query_failed("os_version", version, now, "no such table")], "status")
                 send(server, key, [{"unixTime": now, "snapshot": [], "name": "", "action": "snapshot"}])
         for age in (1, 0):
-            muster("evaluate", "--day", iso(now - age * DAY)[:10], "--database", url)
+            muster_here("evaluate", "--day", iso(now - age * DAY)[:10], "--database", url)
         yield Fleet(server, made["admin_token"], folder, now)
 
 
@@ -154,9 +154,9 @@ def test_every_command(fleet: Fleet) -> None:
         fleet.muster(kind, "add", "ann")
         listed = fleet.muster(kind, "list")
         named = next(entry for entry in listed if entry["name"] == "ann")
-        muster(kind, "revoke", named["id"], "--database", database)
+        muster_here(kind, "revoke", named["id"], "--database", database)
     until = iso(fleet.now + 30 * 86_400)[:10]
-    muster("exempt", "grant", device, BROKEN, "--until", until, "--reason", "lab", "--requested-by", "ann",
+    muster_here("exempt", "grant", device, BROKEN, "--until", until, "--reason", "lab", "--requested-by", "ann",
            "--approved-by", "bob", "--database", database)  # fmt: skip
     judged = fleet.muster("evaluate", "--day", today)
     assert {entry["control"]: entry["totals"] for entry in judged}[BROKEN]["exempt"] == 1
@@ -171,7 +171,7 @@ def test_every_command(fleet: Fleet) -> None:
     assert fleet.muster("ingest", str(log)) == {"devices": 1, "answers": 1, "rejected": 0, "unreadable": 1}
     assert ask(database, "SELECT hostname, name FROM pets") == [["made-up", "rex"]]
     for form in ("table", "csv"):
-        assert "rex" in muster("sql", "--format", form, "SELECT name FROM pets", "--database", database).stdout
+        assert "rex" in muster_here("sql", "--format", form, "SELECT name FROM pets", "--database", database).stdout
 
 
 class _Browser:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.server import Peer, Server, ask, muster, muster_here
+from tests.support.server import Peer, Server, ask, muster_here
 
 CONTROL = "osquery-current"
 
@@ -224,12 +224,12 @@ def test_deciding_on_the_console(server: Server, device: str, own_name: str) -> 
 
 def test_judging_and_the_view_follow(server: Server, device: str) -> None:
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    muster("evaluate", "--database", server.database, "--day", today)
+    muster_here("evaluate", "--database", server.database, "--day", today)
     exempt(
         server, "grant", device, CONTROL, "--until", day(1), "--reason", "lab", "--requested-by", "ann",
         "--approved-by", "bob",
     )  # fmt: skip
-    muster("evaluate", "--database", server.database, "--day", today)
+    muster_here("evaluate", "--database", server.database, "--day", today)
     statement = f"SELECT status, underlying_status FROM posture WHERE control = '{CONTROL}' AND device_id = '{device}'"
     assert ask(server.database, statement) == [["exempt", "no_data"]]
     statement = "SELECT first_day, last_day FROM posture_exempted WHERE device_id = "

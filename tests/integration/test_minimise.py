@@ -9,7 +9,7 @@ from pathlib import Path
 
 from server.app import shipped_packs
 from server.catalog.catalog import load_catalog
-from tests.support.server import Peer, ask, muster, serving, snapshot_line, stored_bytes
+from tests.support.server import Peer, ask, muster, muster_here, serving, snapshot_line, stored_bytes
 
 
 def _line(at: int) -> str:
@@ -24,16 +24,16 @@ def test_the_key_from_its_making_to_its_loss(tmp_path: Path, kind: str, empty: s
     log.write_text(_line(now))
     common: tuple[str, ...] = ("--database", url, "--packs", str(packs))
     keyed: tuple[str, ...] = ()
-    muster("init", *common)
+    muster_here("init", *common)
     assert not key.exists()
     if kind == "postgres":  # nothing is beside the database there
-        unsaid = muster("ingest", str(log), *common, check=False)
+        unsaid = muster_here("ingest", str(log), *common, check=False)
         assert (unsaid.returncode, "--minimise-key-file" in unsaid.stderr) == (2, True)
         keyed = ("--minimise-key-file", str(key))
         common = (*common, *keyed)
-    muster("ingest", str(log), *common)
+    muster_here("ingest", str(log), *common)
     assert key.stat().st_mode & 0o777 == 0o600
-    [[first]] = json.loads(muster("sql", "SELECT login FROM logins", "--database", url, "--json").stdout)["rows"]
+    [[first]] = json.loads(muster_here("sql", "SELECT login FROM logins", "--database", url, "--json").stdout)["rows"]
     assert first.startswith("h_")
     kept = stored_bytes(url)
     assert first.encode() in kept and b"robert.bold" not in kept
@@ -43,10 +43,10 @@ def test_the_key_from_its_making_to_its_loss(tmp_path: Path, kind: str, empty: s
         lost = muster(*command, *common, check=False)
         assert lost.returncode == 4
         assert "--new-minimise-key" in lost.stderr
-    muster("migrate", "--database", url, "--new-minimise-key", *keyed)
+    muster_here("migrate", "--database", url, "--new-minimise-key", *keyed)
     log.write_text(_line(now + 1))
-    muster("ingest", str(log), *common)
-    [[second]] = json.loads(muster("sql", "SELECT login FROM logins", "--database", url, "--json").stdout)["rows"]
+    muster_here("ingest", str(log), *common)
+    [[second]] = json.loads(muster_here("sql", "SELECT login FROM logins", "--database", url, "--json").stdout)["rows"]
     assert second != first
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,13 +25,15 @@ from tests.support import postgres, recorded
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 30
+MUSTER, HURRIED = "server.cli.main", "tests.support.hurried"
+"""What a server may run: the program, or that in a hurry."""
 _PLAIN = {"NO_COLOR": "1", "COLUMNS": "200"}
 
 
 def muster(*arguments: str, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
     done = subprocess.run(
-        [sys.executable, "-m", "server.cli.main", *arguments],
+        [sys.executable, "-m", MUSTER, *arguments],
         cwd=cwd or ROOT,
         env=_environment(),
         capture_output=True,
@@ -83,20 +86,16 @@ class Server:
 
     running: ClassVar[list[Server]] = []
 
-    def __init__(self, database: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        database: str,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        program: str = MUSTER,
+    ) -> None:
         self.database = database
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "server.cli.main",
-                "serve",
-                "--database",
-                database,
-                "--listen",
-                "127.0.0.1:0",
-                *options,
-            ],
+            [sys.executable, "-m", program, "serve", "--database", database, "--listen", "127.0.0.1:0", *options],
             cwd=ROOT,
             env={**_environment(), **(environment or {})},
             stdout=subprocess.PIPE,
@@ -267,7 +266,8 @@ def serving(directory: Path, *options: str, database: str = "") -> Iterator[tupl
     It is a SQLite file in ``directory`` unless ``database`` is the URL of one that has no schema yet.
     """
     database = database or f"sqlite:///{directory / 't.db'}"
-    made = json.loads(muster("init", "--database", database, "--json").stdout)
+    with ThreadPoolExecutor(1) as thread:  # whoever asks may be in an event loop, as tests of the console are
+        made = json.loads(thread.submit(muster_here, "init", "--database", database, "--json").result().stdout)
     server = Server(database, "--max-age-days", "36500", *options)
     try:
         yield server, made
