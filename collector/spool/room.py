@@ -1,0 +1,159 @@
+"""Room for new lines within the budget: what gives way, in which order, and how it is counted."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from zlib import crc32
+
+from collector.spool import losses
+from collector.spool.file import DamagedError
+from collector.spool.model import FULL, LIVE, LOG, TOO_LARGE, Gap, Line
+from collector.spool.schema import PAGE
+
+OVERHEAD = 64
+"""Bytes of a row beside its text and name, at most."""
+AT_ONCE = 64
+"""Lines looked at together when room is made."""
+
+# What gives way, in this order; each is (where it is found, the highest rank of what it gives way to).
+SUPERSEDED = "l.seq IN (SELECT seq FROM superseded WHERE seq > :log ORDER BY seq LIMIT :most)"
+CLASSES = (
+    SUPERSEDED,
+    "l.kind = 'status' AND l.seq > :log",
+    "l.kind IN ('result', 'snapshot') AND l.seq > :log",
+    "l.kind = 'answer' AND l.seq > :live",
+)
+RANK = {"status": 2, "result": 3, "snapshot": 3, "answer": 4, "gap": 4}
+"""How many of the classes give way to a line of that kind."""
+
+
+@dataclass(slots=True)
+class Added:
+    """What one put brought to a lane."""
+
+    lines: int = 0
+    bytes: int = 0
+
+
+def cost(line: Line) -> int:
+    """Bytes the line takes in the file: its own, and whole pages where it does not fit in one."""
+    size = len(line.text) + len(line.name) + OVERHEAD
+    return size if size <= PAGE // 4 else -(-size // (PAGE - 4)) * PAGE + PAGE
+
+
+def checksum(kind: str, name: str, at: int, text: bytes) -> int:
+    """Tells a line that the disk has changed from the one that was put."""
+    return crc32(text, crc32(f"{kind}\0{name}\0{at}".encode(errors="surrogatepass")))
+
+
+def used(connection: sqlite3.Connection) -> int:
+    """Bytes of the pages in use, as of this transaction."""
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    return int(pages - connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE
+
+
+def integer(value: object) -> int:
+    """A number as we wrote it; anything else is damage."""
+    if isinstance(value, int):
+        return value
+    raise DamagedError(f"{value!r:.40} stands where a number was written")
+
+
+class Room:
+    """One transaction's work on the lines: they are added and dropped here only, so that the counts stay true."""
+
+    def __init__(self, connection: sqlite3.Connection, limit: int, now: int) -> None:
+        self._connection = connection
+        self._limit = limit
+        self._now = now
+        self._used = used(connection)
+
+    def add(self, lines: Iterable[Line]) -> None:
+        """Store the lines in their order; what does not fit makes others give way, or is dropped itself."""
+        for line in lines:
+            size = cost(line)
+            if size + 8 * PAGE > self._limit:
+                self.lose([(line, len(line.text))], TOO_LARGE)
+                continue
+            rank = RANK[line.kind]
+            if self._used + size > self._limit and not self._give_way(size, rank) and line.kind != "gap":
+                self.lose([(line, len(line.text))], FULL)
+                continue
+            self._insert(line)
+            self._used += size
+        self._used = used(self._connection)
+        if self._used > self._limit:
+            self._give_way(0, len(CLASSES))
+
+    def drop(self, seqs: Iterable[int], reason: str) -> None:
+        """Take lines out as lost."""
+        lost = []
+        for seq in seqs:
+            row = self._connection.execute(
+                "SELECT kind, name, at, LENGTH(text) FROM lines WHERE seq = ?", (seq,)
+            ).fetchone()
+            if row is None:
+                continue
+            self._connection.execute("DELETE FROM lines WHERE seq = ?", (seq,))
+            self._connection.execute("DELETE FROM superseded WHERE seq = ?", (seq,))
+            line = Line(str(row[0]), str(row[1]), integer(row[2]), b"")
+            self._count(line.lane, -1, -integer(row[3]))
+            lost.append((line, integer(row[3])))
+        self.lose(lost, reason)
+
+    def lose(self, lost: Iterable[tuple[Line, int]], reason: str) -> None:
+        """Count lines that are not in the spool (any more), each with the bytes of its text."""
+        for line, size in lost:
+            gap = Gap(line.name, 1, size, line.at, line.at, reason)
+            if line.kind == "gap":
+                losses.count(self._connection, gap, self._now)
+            else:
+                losses.note(self._connection, gap, self._now)
+
+    def _insert(self, line: Line) -> None:
+        done = self._connection.execute(
+            "INSERT INTO lines (kind, name, at, crc, text) VALUES (?, ?, ?, ?, ?)",
+            (line.kind, line.name, line.at, checksum(line.kind, line.name, line.at, line.text), line.text),
+        )
+        self._count(line.lane, 1, len(line.text))
+        if line.kind != "snapshot":
+            return
+        self._connection.execute(
+            "INSERT OR IGNORE INTO superseded SELECT l.seq FROM heads AS h JOIN lines AS l ON l.seq = h.seq"
+            " WHERE h.name = ? AND l.kind = 'snapshot'",
+            (line.name,),
+        )
+        self._connection.execute(
+            "INSERT INTO heads (name, seq) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq",
+            (line.name, done.lastrowid),
+        )
+
+    def _count(self, lane: str, lines: int, size: int) -> None:
+        self._connection.execute(
+            "UPDATE lanes SET lines = lines + ?, bytes = bytes + ? WHERE lane = ?", (lines, size, lane)
+        )
+
+    def _give_way(self, size: int, rank: int) -> bool:
+        """Drop lines until there is room for ``size`` bytes more; whether there is."""
+        under_way = dict(self._connection.execute("SELECT lane, COALESCE(through, 0) FROM lanes"))
+        bounds = {"log": under_way.get(LOG, 0), "live": under_way.get(LIVE, 0), "most": AT_ONCE}
+        for place in CLASSES[:rank]:
+            while (missing := self._missing(size)) > 0:
+                victims = []
+                for seq, length in self._connection.execute(
+                    f"SELECT l.seq, LENGTH(l.text) FROM lines AS l WHERE {place} ORDER BY l.seq LIMIT :most", bounds
+                ):
+                    victims.append(integer(seq))
+                    missing -= integer(length) + OVERHEAD
+                    if missing <= 0:
+                        break
+                if not victims:
+                    break
+                self.drop(victims, FULL)
+        return self._missing(size) <= 0
+
+    def _missing(self, size: int) -> int:
+        self._used = used(self._connection)
+        return self._used + size - self._limit
