@@ -66,6 +66,21 @@ class StatusLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one run took, as osquery measures it: times in milliseconds, memory in bytes; None for what is not told."""
+
+    wall_time_ms: int | None = None
+    user_time: int | None = None
+    system_time: int | None = None
+    memory: int | None = None
+
+
+REFUSED, CANCELLED, DENYLISTED = "refused", "cancelled", "denylisted"
+"""How a collector may end a question without an answer: by its device's own policy, since it was withdrawn, or since
+it may have ended osquery before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionAnswer:
     """The answer to one distributed query; ``status`` 0 is success, -1 not told."""
 
@@ -73,6 +88,9 @@ class QuestionAnswer:
     status: int
     message: str
     rows: Sequence[Row]
+    ended: str = ""
+    """``REFUSED``, ``CANCELLED`` or ``DENYLISTED``, where a collector did not run it; its ``status`` is not 0 then."""
+    cost: Cost = Cost()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
