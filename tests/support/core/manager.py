@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.core.daemon import Daemon
 
 
-class Manager(Iface):
+class Manager(Iface):  # type: ignore[misc]
     """Answers in thrift's types; everything else is the daemon's."""
 
     def __init__(self, daemon: Daemon) -> None:

@@ -22,7 +22,7 @@ Mode = dict[str, Any]
 
 
 def logger(mode: Mode) -> Any:
-    class Logger(osquery.LoggerPlugin):
+    class Logger(osquery.LoggerPlugin):  # type: ignore[misc]
         lines = 0
 
         def name(self) -> str:
@@ -58,7 +58,7 @@ def logger(mode: Mode) -> Any:
 
 
 def config(mode: Mode) -> Any:
-    class Config(osquery.ConfigPlugin):
+    class Config(osquery.ConfigPlugin):  # type: ignore[misc]
         def name(self) -> str:
             return "my_config"
 
@@ -69,7 +69,7 @@ def config(mode: Mode) -> Any:
 
 
 def table(mode: Mode) -> Any:
-    class Table(osquery.TablePlugin):
+    class Table(osquery.TablePlugin):  # type: ignore[misc]
         def name(self) -> str:
             return "my_table"
 

@@ -36,7 +36,7 @@ class Answer:
     """False: the extension gave no answer (gone, raised, hung, broke off)."""
 
 
-class _Protocol(TBinaryProtocol):
+class _Protocol(TBinaryProtocol):  # type: ignore[misc]
     def readString(self) -> str:
         return str(self.readBinary().decode("utf-8", "surrogateescape"))
 
@@ -49,7 +49,7 @@ class _ProtocolFactory:
         return _Protocol(transport, string_length_limit=None)
 
 
-class _Socket(TSocket):
+class _Socket(TSocket):  # type: ignore[misc]
     def write(self, buff: bytes) -> None:
         """All of it; thrift's own copies the rest of the buffer after each piece."""
         try:
