@@ -211,6 +211,7 @@ def _give_back(connection: sqlite3.Connection) -> None:
         return
     empty = connection.execute("SELECT 1 FROM lines LIMIT 1").fetchone() is None
     some = free if empty else min(free - FREE_PAGES, PAGES_AT_ONCE)
-    connection.execute(f"PRAGMA incremental_vacuum({some})").fetchall()
+    # A page a step, of which execute() makes one only.
+    connection.executescript(f"PRAGMA incremental_vacuum({some});")
     # The file itself becomes shorter with the checkpoint.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
