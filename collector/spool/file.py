@@ -18,6 +18,10 @@ T = TypeVar("T")
 BUSY_SECONDS = 10.0
 """How long another process may be at work before this one gives up."""
 ATTEMPTS = 5
+INDEX_BYTES = 64 * 1024
+"""The index of the write-ahead log; it grows no larger with a log that is kept small."""
+LARGEST_LINE = 16 * 2**20
+"""Bytes of text; the server takes no longer line."""
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 """Result codes of a damaged file. Our statements are right, so that an error in one (no such table) is damage too."""
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
@@ -31,10 +35,12 @@ class SpoolFile:
     """One connection, used by one thread at a time. Opened when it is first used, and again when it was replaced."""
 
     def __init__(self, path: Path, budget: int, clock: Callable[[], float]) -> None:
-        self.log_bytes = min(2 * 2**20, budget // 8)
-        """About how large the write-ahead log grows."""
+        self.largest = min(LARGEST_LINE, budget // 16)
+        """Bytes of one line's text at most."""
+        self.log_bytes = min(2**20, budget // 16)
+        """What the write-ahead log is kept to; one transaction, of the largest line, may come on top of it."""
         reserve = min(512 * 1024, budget // 16)
-        self.room = budget - self.log_bytes - reserve
+        self.room = budget - 2 * self.log_bytes - self.largest - reserve - INDEX_BYTES
         """Bytes for the pages of the file itself."""
         self._place = Place(path, reserve, clock)
         self._clock = clock
@@ -127,8 +133,10 @@ class SpoolFile:
                 raise DamagedError(f"version {version} of the file is not known here")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -1024")
+            connection.execute("PRAGMA cell_size_check = ON")
+            connection.execute("PRAGMA secure_delete = OFF")
             connection.execute(f"PRAGMA journal_size_limit = {self.log_bytes}")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {max(8, self.log_bytes // schema.PAGE // 2)}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {self.log_bytes // schema.PAGE}")
         except BaseException:
             connection.close()
             raise

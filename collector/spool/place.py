@@ -59,9 +59,10 @@ class Place:
             aside = self._aside()
             _LOG.error("the spool is damaged (%s): set aside as %s", why, aside.name)
             fresh = self._fresh(lost)
-            # The name never lacks a file: another process would begin one of its own.
-            with contextlib.suppress(OSError):
+            try:
                 os.link(self.path, aside)
+            except OSError:  # a file system without links
+                self.path.rename(aside)
             self._clear(aside)
             fresh.replace(self.path)
             self._synced()
@@ -150,7 +151,10 @@ class Place:
 
 def lost_with(path: Path, now: int) -> Gap:
     """What was in a damaged file, as far as it can still be read."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error:
+        return Gap("", 0, 0, now, now, CORRUPT)
     try:
         return lost_in(connection, now)
     finally:

@@ -17,7 +17,7 @@ BESIDE = ("", "-wal", "-shm", ".reserve")
 
 def waiting(connection: sqlite3.Connection, lane: str) -> bool:
     """Whether the lane has anything to deliver."""
-    if _lane(connection, lane)["lines"]:
+    if connection.execute(f"SELECT 1 FROM lines WHERE {OF_LANE[lane]} LIMIT 1").fetchone() is not None:
         return True
     return lane == LOG and connection.execute("SELECT 1 FROM gaps LIMIT 1").fetchone() is not None
 
@@ -76,7 +76,7 @@ def forget_lines(connection: sqlite3.Connection, batch: Batch) -> None:
     )
     if batch.lane == LOG:
         connection.execute("DELETE FROM superseded WHERE seq <= ?", (batch.through,))
-        if not _lane(connection, LOG)["lines"]:
+        if not waiting(connection, LOG):
             connection.execute("DELETE FROM heads")
 
 

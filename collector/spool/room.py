@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from zlib import crc32
 
 from collector.spool import losses
 from collector.spool.file import DamagedError
-from collector.spool.model import FULL, LIVE, LOG, TOO_LARGE, Gap, Line
+from collector.spool.model import FULL, LANES, LIVE, LOG, TOO_LARGE, Gap, Line
 from collector.spool.schema import PAGE
 
 OVERHEAD = 64
@@ -17,7 +16,7 @@ OVERHEAD = 64
 AT_ONCE = 64
 """Lines looked at together when room is made."""
 
-# What gives way, in this order; each is (where it is found, the highest rank of what it gives way to).
+# What gives way, in this order, and never what is under way.
 SUPERSEDED = "l.seq IN (SELECT seq FROM superseded WHERE seq > :log ORDER BY seq LIMIT :most)"
 CLASSES = (
     SUPERSEDED,
@@ -27,14 +26,6 @@ CLASSES = (
 )
 RANK = {"status": 2, "result": 3, "snapshot": 3, "answer": 4, "gap": 4}
 """How many of the classes give way to a line of that kind."""
-
-
-@dataclass(slots=True)
-class Added:
-    """What one put brought to a lane."""
-
-    lines: int = 0
-    bytes: int = 0
 
 
 def cost(line: Line) -> int:
@@ -64,9 +55,10 @@ def integer(value: object) -> int:
 class Room:
     """One transaction's work on the lines: they are added and dropped here only, so that the counts stay true."""
 
-    def __init__(self, connection: sqlite3.Connection, limit: int, now: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, limit: int, largest: int, now: int) -> None:
         self._connection = connection
         self._limit = limit
+        self._largest = largest
         self._now = now
         self._used = used(connection)
 
@@ -74,12 +66,12 @@ class Room:
         """Store the lines in their order; what does not fit makes others give way, or is dropped itself."""
         for line in lines:
             size = cost(line)
-            if size + 8 * PAGE > self._limit:
-                self.lose([(line, len(line.text))], TOO_LARGE)
+            if len(line.text) > self._largest:
+                self._lose([(line, len(line.text))], TOO_LARGE)
                 continue
             rank = RANK[line.kind]
             if self._used + size > self._limit and not self._give_way(size, rank) and line.kind != "gap":
-                self.lose([(line, len(line.text))], FULL)
+                self._lose([(line, len(line.text))], FULL)
                 continue
             self._insert(line)
             self._used += size
@@ -98,19 +90,23 @@ class Room:
                 continue
             self._connection.execute("DELETE FROM lines WHERE seq = ?", (seq,))
             self._connection.execute("DELETE FROM superseded WHERE seq = ?", (seq,))
-            line = Line(str(row[0]), str(row[1]), integer(row[2]), b"")
-            self._count(line.lane, -1, -integer(row[3]))
-            lost.append((line, integer(row[3])))
-        self.lose(lost, reason)
+            lost.append((Line(str(row[0]), str(row[1]), integer(row[2]), b""), integer(row[3])))
+        for lane in LANES:
+            sizes = [size for line, size in lost if line.lane == lane]
+            if sizes:
+                self._count(lane, -len(sizes), -sum(sizes))
+        self._lose(lost, reason)
 
-    def lose(self, lost: Iterable[tuple[Line, int]], reason: str) -> None:
+    def _lose(self, lost: Iterable[tuple[Line, int]], reason: str) -> None:
         """Count lines that are not in the spool (any more), each with the bytes of its text."""
+        sums: dict[tuple[str, bool], Gap] = {}
         for line, size in lost:
-            gap = Gap(line.name, 1, size, line.at, line.at, reason)
-            if line.kind == "gap":
-                losses.count(self._connection, gap, self._now)
-            else:
-                losses.note(self._connection, gap, self._now)
+            key = (line.name, line.kind == "gap")
+            gap = sums.get(key, Gap(line.name, 0, 0, line.at, line.at, reason))
+            first, last = min(gap.first_at, line.at), max(gap.last_at, line.at)
+            sums[key] = Gap(line.name, gap.lines + 1, gap.bytes + size, first, last, reason)
+        for (_, of_gaps), gap in sums.items():
+            (losses.count if of_gaps else losses.note)(self._connection, gap, self._now)
 
     def _insert(self, line: Line) -> None:
         done = self._connection.execute(

@@ -10,7 +10,7 @@ from pathlib import Path
 from zlib import crc32
 
 from collector.spool import losses, reading
-from collector.spool.file import SpoolFile
+from collector.spool.file import DamagedError, SpoolFile
 from collector.spool.model import CORRUPT, LANES, LOG, REFUSED, Batch, Gap, Line, SpoolStats
 from collector.spool.room import Room
 from collector.spool.schema import new_numbering
@@ -20,6 +20,8 @@ FREE_PAGES = 256
 """Unused pages a file may keep: they are about to be written again."""
 PAGES_AT_ONCE = 512
 """Pages given back to the disk after one batch."""
+UNREADABLE_BATCHES = 64
+"""Batches of damaged lines that are passed over before the file is given up."""
 INT64 = 2**63 - 1
 
 
@@ -66,18 +68,20 @@ class Spool:
 
         None if there are none. It is the same batch until it is settled, split or diverged.
         """
-        max_bytes = min(max_bytes, self._file.room // 4)
+        max_bytes = min(max_bytes, self._file.room // 4)  # what is under way cannot give way
         if not self._file.read(lambda connection: reading.waiting(connection, lane)):
             return None
 
         def work(connection: sqlite3.Connection) -> Batch | None:
-            while reading.waiting(connection, lane):
+            for _ in range(UNREADABLE_BATCHES):
                 if (batch := self._held(connection, lane)) is not None:
                     return batch
                 if lane == LOG and losses.untold(connection):
                     self._room(connection).add(Line("gap", *told) for told in losses.tell(connection))
+                if not reading.waiting(connection, lane):
+                    return None
                 _begin_batch(connection, lane, max_bytes, max_lines)
-            return None
+            raise DamagedError("no line can be read")
 
         return self._file.write(work, urgent=True)
 
@@ -166,7 +170,7 @@ class Spool:
         return int(self._clock())
 
     def _room(self, connection: sqlite3.Connection) -> Room:
-        return Room(connection, self._file.room, self._now())
+        return Room(connection, self._file.room, self._file.largest, self._now())
 
     def _held(self, connection: sqlite3.Connection, lane: str) -> Batch | None:
         """The batch under way; None if there is none, or none of its lines can be read any more."""
@@ -206,6 +210,8 @@ def _give_back(connection: sqlite3.Connection) -> None:
     if free <= FREE_PAGES or 2 * free <= pages:
         return
     empty = connection.execute("SELECT 1 FROM lines LIMIT 1").fetchone() is None
-    connection.execute(
-        f"PRAGMA incremental_vacuum({free if empty else min(free - FREE_PAGES, PAGES_AT_ONCE)})"
-    ).fetchall()
+    some = free if empty else min(free - FREE_PAGES, PAGES_AT_ONCE)
+    # A page a step, of which execute() makes one only.
+    connection.executescript(f"PRAGMA incremental_vacuum({some});")
+    # The file itself becomes shorter with the checkpoint.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
