@@ -1,27 +1,39 @@
 """Osqueryd's extension socket: the one module that touches osquery-python and thrift.
 
-The client asks osqueryd for rows. What osquery-python's own client cannot take is taken here: bytes that are not UTF-8
-become U+FFFD, strings and answers may have any length, and a call has a limit for all of it, not for each read.
+The client asks osqueryd for rows; the server answers what osqueryd calls an extension for. What osquery-python's own
+cannot take is taken here: bytes that are not UTF-8 become U+FFFD, strings and answers may have any length, a call of
+the client has a limit for all of it, and calls of the server run side by side and cannot raise.
 """
 
 from __future__ import annotations
 
+import logging
+import select
 import socket as sockets
 import struct
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from osquery.extensions.Extension import Processor
 from osquery.extensions.ExtensionManager import Client
-from osquery.extensions.ttypes import InternalExtensionInfo
+from osquery.extensions.ttypes import ExtensionResponse, ExtensionStatus, InternalExtensionInfo
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.Thrift import TException
 from thrift.transport.TTransport import TTransportBase
 
+Answer = tuple[int, list[dict[str, str]]]
+Plugin = Callable[[dict[str, str]], Answer]
+"""What answers calls of one plugin: the request in, a code and rows out. 0 is success."""
+Plugins = Mapping[str, Mapping[str, Plugin]]
+"""Plugins by registry (``logger``, ``config``) and name."""
+
+_LOG = logging.getLogger(__name__)
 _READ_BYTES = 65536
 # Column names and short values repeat in every row: one string object each instead of 200,000.
 _SHARED_LENGTH = 48
@@ -90,16 +102,12 @@ class Osquery:
         """Ask whether osqueryd lives. Raises OsqueryGoneError."""
         self._call("ping")
 
-    def register(self, name: str, version: str, plugins: Mapping[str, Mapping[str, object]]) -> tuple[int, str]:
+    def register(self, name: str, version: str, plugins: Plugins) -> tuple[int, str]:
         """Register an extension: its uuid, or 0 and osqueryd's reason. Raises OsqueryGoneError."""
         info = InternalExtensionInfo(name=name, version=version, sdk_version="5.0.0", min_sdk_version="1.8.0")
         registry: dict[str, dict[str, list[object]]] = {kind: {i: [] for i in items} for kind, items in plugins.items()}
         status = self._call("registerExtension", info, registry)
         return (int(status.uuid or 0), "") if status.code == 0 else (0, status.message or "refused")
-
-    def deregister(self, uuid: int) -> None:
-        """Take an extension off osqueryd's list. Raises OsqueryGoneError."""
-        self._call("deregisterExtension", uuid)
 
     def close(self) -> None:
         """Hang up. The next call connects anew."""
@@ -161,12 +169,28 @@ class Stream(TTransportBase):  # type: ignore[misc]
             return piece
         if size < 0:
             raise ValueError(f"a length of {size}")
-        gathered = bytearray(self._read[self._at :])
+        if size > _READ_BYTES:
+            return self._take_large(size)
+        gathered = self._read[self._at :]
         while len(gathered) < size:
-            gathered += self._receive(max(_READ_BYTES, min(size - len(gathered), 1 << 20)))
-        self._read = bytes(memoryview(gathered)[size:])
-        self._at = 0
-        return bytes(memoryview(gathered)[:size])
+            gathered += self._receive()
+        self._read, self._at = gathered, size
+        return gathered[:size]
+
+    def _take_large(self, size: int) -> bytes:
+        """A long string, read into the memory it stays in: it may be most of what this process uses."""
+        whole = bytearray(size)
+        have = len(self._read) - self._at
+        whole[:have] = self._read[self._at :]
+        self._read, self._at = b"", 0
+        with memoryview(whole) as view:
+            while have < size:
+                self._wait()
+                got = self._connection.recv_into(view[have:])
+                if not got:
+                    raise EOFError("the connection was closed")
+                have += got
+        return whole  # type: ignore[return-value]  # what thrift does with bytes a bytearray can
 
     def readAll(self, size: int) -> bytes:
         """Thrift's name of :meth:`take`."""
@@ -182,15 +206,26 @@ class Stream(TTransportBase):  # type: ignore[misc]
         self._wait()
         self._connection.sendall(held)
 
-    def close(self) -> None:
-        """Hang up, also under a thread that reads."""
+    def wait_for_data(self) -> bool:
+        """Wait until there is something to read; False if the other side hung up. Raises OSError."""
+        self._read, self._at = self._read[self._at :], 0
+        if not self._read:
+            self._read = self._connection.recv(_READ_BYTES)
+        return bool(self._read)
+
+    def hang_up(self) -> None:
+        """End the connection, also under a thread that reads."""
         with suppress(OSError):  # the other side was first
             self._connection.shutdown(sockets.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the connection and free it."""
+        self.hang_up()
         self._connection.close()
 
-    def _receive(self, size: int) -> bytes:
+    def _receive(self) -> bytes:
         self._wait()
-        piece = self._connection.recv(size)
+        piece = self._connection.recv(_READ_BYTES)
         if not piece:
             raise EOFError("the connection was closed")
         return piece
@@ -231,6 +266,114 @@ class Protocol(TBinaryProtocol):  # type: ignore[misc]
     def writeString(self, text: str) -> None:
         """A string; lone surrogates, which UTF-8 has not, become question marks."""
         self.writeBinary(text.encode("utf-8", "replace"))
+
+
+class Server:
+    """Answers osqueryd's calls on a listening socket, each connection in a thread of its own.
+
+    A slow call holds up neither pings nor other calls. Nothing that a plugin does reaches osqueryd as an exception,
+    and a logger's answer is always code 0: any other ends osqueryd.
+    """
+
+    def __init__(self, listener: sockets.socket, plugins: Plugins, shut_down: Callable[[], None]) -> None:
+        """``shut_down`` is called when osqueryd says that it ends."""
+        listener.setblocking(False)
+        self._listener = listener
+        self._processor = Processor(_Handler(plugins, shut_down))
+        self._streams: set[Stream] = set()
+        self._calls = 0
+        self._change = threading.Condition()
+        self._wake, self._woken = sockets.socketpair()
+        self._accepting = threading.Thread(target=self._accept, name="extension", daemon=True)
+        self._accepting.start()
+
+    def close(self, seconds: float) -> None:
+        """Take no more connections, give calls under way so many seconds, and hang up. The listener is the caller's."""
+        self._wake.send(b"x")
+        self._accepting.join()
+        deadline = time.monotonic() + seconds
+        with self._change:
+            while self._calls and (left := deadline - time.monotonic()) > 0:
+                self._change.wait(left)
+            for stream in self._streams:
+                stream.hang_up()
+        self._wake.close()
+        self._woken.close()
+
+    def _accept(self) -> None:
+        going = True
+        while going:
+            ready, _, _ = select.select([self._listener, self._woken], [], [])
+            going = self._woken not in ready
+            while self._accept_one():
+                pass  # at the end, too: who connected before is heard
+
+    def _accept_one(self) -> bool:
+        """Whether there was, or soon may be, another connection."""
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            _LOG.warning("a connection of osqueryd was lost: %s", error)
+            time.sleep(0.05)  # no descriptor may be free
+            return isinstance(error, ConnectionError)
+        connection.setblocking(True)
+        stream = Stream(connection)
+        with self._change:
+            self._streams.add(stream)
+        threading.Thread(target=self._serve, args=(stream,), name="call", daemon=True).start()
+        return True
+
+    def _serve(self, stream: Stream) -> None:
+        try:
+            protocol = Protocol(stream)
+            while stream.wait_for_data():
+                self._count(1)
+                try:
+                    self._processor.process(protocol, protocol)
+                finally:
+                    self._count(-1)
+        except (OSError, EOFError, TException, ValueError, struct.error) as error:
+            _LOG.warning("a call of osqueryd broke off: %s", error or type(error).__name__)
+        except Exception:
+            _LOG.exception("a call of osqueryd could not be read")
+        finally:
+            with self._change:
+                self._streams.discard(stream)
+            stream.close()
+
+    def _count(self, by: int) -> None:
+        with self._change:
+            self._calls += by
+            self._change.notify_all()
+
+
+class _Handler:
+    """What thrift calls for each of osqueryd's calls."""
+
+    def __init__(self, plugins: Plugins, shut_down: Callable[[], None]) -> None:
+        self._plugins = plugins
+        self._shut_down = shut_down
+
+    def ping(self) -> Any:
+        return ExtensionStatus(code=0, message="OK")
+
+    def call(self, registry: str, item: str, request: dict[str, str] | None) -> Any:
+        plugin = self._plugins.get(registry, {}).get(item)
+        code, message = 1, "there is no such plugin here"
+        rows: list[dict[str, str]] = []
+        if plugin is not None:
+            try:
+                code, rows = plugin(request or {})
+                message = "OK" if code == 0 or registry == "logger" else "it could not be done"
+            except Exception as error:
+                _LOG.exception("the plugin %s failed", registry)
+                code, message = (0 if registry == "logger" else 1), f"{type(error).__name__}: {error}"
+        return ExtensionResponse(status=ExtensionStatus(code=code, message=message), response=rows)
+
+    def shutdown(self) -> None:
+        self._shut_down()
 
 
 def _writable(sql: str) -> str:
