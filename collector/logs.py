@@ -18,12 +18,12 @@ def to_stderr(level: str) -> None:
 
 
 class _OneLine(logging.Formatter):
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\r", " ").replace("\n", " | ")
 
-    def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
+    def formatException(self, ei: object) -> str:
         """Where it happened and what; the whole trace would be many lines."""
         error = ei[1] if isinstance(ei, tuple) else None
         if not isinstance(error, BaseException):

@@ -89,6 +89,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     return settings
 
 
+def make_state_dir(settings: Settings) -> None:
+    """Make the folder of the spool and the node key, and keep others out of it. Raises ``SettingsError``."""
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _WINDOWS and settings.state_dir.stat().st_mode & 0o077:
+            settings.state_dir.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(f"state_dir {settings.state_dir}: {error.strerror}") from error
+
+
 def _of_file(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
@@ -151,8 +161,8 @@ def _value(where: str, key: str, value: Any) -> Any:
         if key in ("ca_file", "client_cert", "client_key"):
             return None
         raise SettingsError(f"{where} is empty")
-    path = Path(value)
-    if not path.is_absolute() and not value.startswith("\\\\"):
+    path = Path(str(value))
+    if not path.is_absolute() and not str(value).startswith("\\\\"):
         raise SettingsError(f"{where}: {value!r} is not an absolute path")
     return path
 

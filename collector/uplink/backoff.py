@@ -35,6 +35,6 @@ class Backoff:
 
 
 def squared(tries: int, most: float, draw: Callable[[float, float], float] = random.uniform) -> float:
-    """The wait after so many tries to enrol, as osquery's own, 1, 4, 9 … seconds, of which up to a fifth is left off."""
+    """The wait after so many tries to enrol: as osquery's own, 1, 4, 9 … seconds, less up to a fifth."""
     full = min(most, float(tries) ** 2)
     return full - draw(0.0, full / 5)

@@ -1,0 +1,59 @@
+"""What went wrong on the way to the server, in words that name what a person can mend."""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+
+_CERTIFICATE_WANTED = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")
+_CERTIFICATE_REFUSED = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "ACCESS_DENIED")
+
+
+def plain(error: BaseException, seconds: float = 0) -> str:
+    """Say what failed; ``seconds`` is how long was waited. Nothing secret is in it: no key, no URL of a proxy."""
+    tls = _tls_error(error)
+    if tls is not None:
+        return _said_of_tls(tls)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        wanted = ": it wants a user and password that it knows" if error.status == 407 else f" {error.message}"
+        return f"the proxy refused with {error.status}{wanted.rstrip()}"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {seconds:.0f} s" if seconds else "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        whom = "the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "the server"
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return f"the name {error.host} cannot be looked up"
+        return f"{whom} cannot be reached: {error.os_error.strerror or type(error.os_error).__name__}"
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return f"the server answered {error.status} instead of opening a channel"
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionError):
+        return "the connection broke before there was an answer"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"what came is no HTTP of the server's ({type(error).__name__})"
+
+
+def _tls_error(error: BaseException) -> ssl.SSLError | None:
+    seen: BaseException | None = error
+    for _ in range(5):
+        if isinstance(seen, ssl.SSLError):
+            return seen
+        if isinstance(seen, aiohttp.ClientConnectorCertificateError):
+            seen = seen.certificate_error
+        elif isinstance(seen, aiohttp.ClientConnectorError):
+            seen = seen.os_error
+        elif seen is not None:
+            seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _said_of_tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')} (setting ca_file)"
+    reason = str(error.reason or error).upper()
+    if any(word in reason for word in _CERTIFICATE_WANTED):
+        return "the server asks for a client certificate (settings client_cert and client_key)"
+    if any(word in reason for word in _CERTIFICATE_REFUSED):
+        return "the server does not accept the client certificate (setting client_cert)"
+    return f"no TLS with the server: {str(error.reason or error).replace('_', ' ').lower()}"
