@@ -36,10 +36,11 @@ def load_file(path: Path, owner: int = 0) -> Loaded:
         return _absent(path, owner)
     except OSError as error:
         return _closed(path, f"it cannot be read ({error.strerror})", f"look at it with: ls -ld {path}")
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return _closed(path, "it is not a file", "put the policy there, or remove it")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return _closed(path, "it is not a file", "put the policy there, or remove it")
         untrusted = _untrusted(path, status, owner)
         if untrusted:
             return _closed(path, *untrusted)

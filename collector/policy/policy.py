@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from collector.policy.file import Loaded, Signature, load_file, signature
 from collector.policy.reading import Reader, Reads, UnreadableError
 from collector.policy.rules import Rules
 from collector.policy.tables import GivenTables, Tables, TableSource
+
+log = logging.getLogger(__name__)
 
 
 class Policy:
@@ -102,14 +105,17 @@ class Policy:
         self._loaded = load_file(self.path, self._owner)
 
     def _judged(self, sql: str, rules: Rules) -> str | None:
-        tables = self._source.tables()
-        if tables is None:
-            return "it cannot be told what it reads: osqueryd has not said yet which tables it has"
         try:
+            tables = self._source.tables()
+            if tables is None:
+                return "it cannot be told what it reads (osqueryd has not said yet which tables it has)"
             reads = self._reader_for(tables, rules).reads(sql)
+            return _denied(reads, self._widened(tables, rules))
         except UnreadableError as error:
             return f"it cannot be told what it reads ({error})"
-        return _denied(reads, self._widened(tables, rules))
+        except Exception:  # whatever it is, what was not judged does not run
+            log.exception("a statement could not be judged: %.500s", sql)
+            return "it cannot be told what it reads (the collector failed over it; its log says how)"
 
     def _reader_for(self, tables: Tables, rules: Rules) -> Reader:
         if self._reader is None or self._reader.worn or self._reader_of != (tables, rules):

@@ -37,6 +37,7 @@ FUNCTION_TABLES = {"carve": "carves"}
 """Functions of osquery that do what asking a table does."""
 QUESTION = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 
+NO_QUESTION = "it is no SELECT: it would change, make or attach something"
 _UNKNOWN = re.compile(r"no such (function|collation sequence): (.+)", re.DOTALL)
 _P2_IS_REGISTER = 0x10
 _OPENING = frozenset({"OpenRead", "OpenWrite", "ReopenIdx"})
@@ -94,8 +95,8 @@ class Reader:
             raise UnreadableError(witness.refused or str(error)) from error
         finally:
             self._connection.set_authorizer(None)
-        if witness.refused:
-            raise UnreadableError(witness.refused)
+        if witness.refused or not witness.asked:
+            raise UnreadableError(witness.refused or NO_QUESTION)
         return Reads(frozenset(witness.tables | opened), frozenset(witness.columns | taken))
 
     def _growth(self, sql: str) -> int:
@@ -182,6 +183,7 @@ class _Witness:
         self.tables: set[str] = set()
         self.columns: set[tuple[str, str]] = set()
         self.refused = ""
+        self.asked = False
         self._named = 0
 
     def __call__(self, action: int, one: str | None, other: str | None, *_: str | None) -> int:
@@ -191,8 +193,11 @@ class _Witness:
         elif action == sqlite3.SQLITE_PRAGMA:
             if (one or "").lower() not in PRAGMAS:
                 self.refused = f"it has the pragma {one}"
+            self.asked = True
+        elif action == sqlite3.SQLITE_SELECT:
+            self.asked = True
         elif action not in QUESTION:
-            self.refused = "it is more than a SELECT: it would change, make or attach something"
+            self.refused = NO_QUESTION
         elif action == sqlite3.SQLITE_READ and one:
             self.tables.add(one.lower())
             if other:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -64,6 +63,8 @@ class Rules:
 
 def parse_rules(text: str) -> Rules:
     """Read the policy's TOML. Raises ``RulesError``."""
+    import tomllib  # only where there is a policy: it costs a megabyte
+
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
