@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,10 @@ from server.store.driver import StoreError, Transaction, dicts
 from server.store.in_force import InForce
 from server.store.registry import read_tables
 
-SHOWN = "query, version, day, why, asked_by, asked_at, ask_at, sent, sent_at, answered_at, outcome, message"
+SHOWN = (
+    "query, version, day, why, asked_by, asked_at, ask_at, sent, sent_at, via, answered_at, outcome, message,"
+    " wall_time_ms, user_time, system_time, memory"
+)
 """The columns of ``posture_asked`` that tell of a question to a known device."""
 
 
@@ -107,8 +110,11 @@ def _of_control(catalog: Catalog, control: str, platform: str, judged: Mapping[s
     return found
 
 
-async def _withdraw(tx: Transaction, put: Iterable[tuple[int, str, str]], at: str) -> None:
+async def _withdraw(tx: Transaction, put: Sequence[tuple[int, str, str]], at: str) -> None:
     """Questions that are open already give way to the new ones; one that was put in this very second is the new one."""
+    sent = "SELECT 1 FROM muster_asked WHERE device_no = ? AND table_name = ? AND outcome IS NULL AND sent > 0"
+    if any(await tx.each(sent, [one[:2] for one in put])):
+        await asked.note_withdrawn(tx)
     await tx.many(
         "UPDATE muster_asked SET outcome = 'withdrawn', message = 'asked again' WHERE device_no = ? AND table_name = ?"
         " AND outcome IS NULL AND asked_at <> ?",

@@ -1,4 +1,4 @@
-"""Questions put to devices by distributed query: taken when a device calls, settled by its answer, or given up.
+"""Questions put to devices: taken when a device calls or has a channel open, settled by its answer, or given up.
 
 osquery may lose an answer, tell it late or twice, and refuses for a day what ran when it was killed. So a question is
 sent again after growing pauses, a few times; an answer counts for the sending it names, and for a while only, for what
@@ -7,7 +7,7 @@ it tells is dated by its arrival; and what may have killed osquery's worker is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from server.catalog.asked import Asked
@@ -16,13 +16,17 @@ from server.normalize.questions import QuestionId
 from server.normalize.times import iso, unix
 from server.store.coverage import DENYLISTED, INCOMPLETE, OK
 from server.store.driver import Transaction
+from server.store.meta import keep_value, value_of
+from server.wire.messages import NO_COST, Cost
 
 GUARANTEE, BY_PERSON = "guarantee", "asked"
 """Why something is asked: the day's answer was missing, or a person wants to know."""
-ANSWERED, FAILED, REFUSED, STOPPED = "answered", "failed", "denylisted", "stopped"
+OSQUERY, COLLECTOR = "osquery", "collector"
+"""How a question is sent: in the answer to distributed/read, or to a collector, which answers one by one."""
+ANSWERED, FAILED, REFUSED, STOPPED = "answered", "failed", "refused", "stopped"
 UNANSWERED, NOT_PICKED_UP, NOT_NEEDED, WITHDRAWN = "unanswered", "not_picked_up", "not_needed", "withdrawn"
-"""What became of a question. ``stopped``: osquery told all that it was asked with it, and it is suspected to have
-ended osquery's worker."""
+"""What became of a question, beside ``DENYLISTED``. ``refused``: the device's own policy forbids it. ``stopped``:
+osquery told all that it was asked with it, and it is suspected to have ended osquery's worker."""
 SUSPECTED = "the device answered what it was asked with this and not this: it may have ended osquery's worker"
 
 PAUSES = (900, 3600, 4 * 3600, 900)
@@ -32,7 +36,10 @@ ANSWER_SECONDS = 900
 PERSON_SECONDS = 86_400
 """How long what a person asked waits for the device to call."""
 A_READ = 10
-"""Questions of one answer to distributed/read: osquery runs them one after the other, beside its schedule."""
+"""Questions of one answer to distributed/read: osquery runs them one after the other, and tells them all at once."""
+AT_ONCE = {OSQUERY: A_READ, COLLECTOR: 100}
+_WITHDRAWN = "questions_withdrawn"
+"""The key of what changes whenever a question that may be with a device is withdrawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class Question:
     why: str
     sent: int
     sent_at: str | None
+    via: str | None
     answered_at: str | None
 
     @property
@@ -69,10 +77,11 @@ class Settled:
     answered_at: str | None = None
     ask_at: str | None = None
     status: str = ""
+    cost: Cost = NO_COST
 
 
 _OPEN = """
-SELECT a.table_name, q.query, a.asked_at, a.version, a.day, a.why, a.sent, a.sent_at, a.answered_at
+SELECT a.table_name, q.query, a.asked_at, a.version, a.day, a.why, a.sent, a.sent_at, a.via, a.answered_at
   FROM muster_asked a JOIN muster_queries q ON q.table_name = a.table_name
  WHERE a.device_no = ? AND a.outcome IS NULL
 """
@@ -88,36 +97,68 @@ async def waiting(tx: Transaction, after: str, until: str) -> set[int]:
 
 
 async def take(
-    tx: Transaction, device_no: int, asked: Mapping[str, Asked], today: Day, now: float
-) -> tuple[dict[str, str], bool]:
-    """The questions to send to a device now, by id, noted as sent; and whether more are left for its next call.
+    tx: Transaction, asked: Mapping[int, Mapping[str, Asked]], today: Day, now: float, via: str
+) -> tuple[dict[int, dict[str, str]], set[int]]:
+    """The questions to send to devices (numbers) now, by id, noted as sent; and those that more are left for.
 
-    ``asked`` is what its config asks: what that does not ask, in this version, is withdrawn, and so is what the device
-    has answered meanwhile by its schedule.
+    ``asked`` is what the devices' configs ask: what they do not ask, in this version, is withdrawn, and so is what a
+    device has answered meanwhile by its schedule.
     """
-    found = [
-        Question(*row)
-        for row in await tx.rows(
-            f"{_OPEN} AND a.ask_at <= ? ORDER BY a.ask_at, q.query, a.asked_at LIMIT ?",
-            (device_no, iso(now), A_READ),
-        )
-    ]
-    words = await last_words(tx, [(device_no, question.table) for question in found])
-    sent, settled, send_again = [], [], []
-    for question, word in zip(found, words, strict=True):
-        outcome = _needless(question, asked.get(question.query), word, today, now)
-        if outcome:
-            settled.append(Settled(question, outcome))
+    numbers = sorted(asked)
+    found = await tx.each(
+        f"{_OPEN} AND a.ask_at <= ? ORDER BY a.ask_at, q.query, a.asked_at LIMIT {AT_ONCE[via]}",
+        [(number, iso(now)) for number in numbers],
+    )
+    open_now = [(number, Question(*row)) for number, rows in zip(numbers, found, strict=True) for row in rows]
+    words = await last_words(tx, [(number, question.table) for number, question in open_now])
+    sent: dict[int, dict[str, str]] = {}
+    settled: list[tuple[int, Settled]] = []
+    send_again = []
+    for (number, question), word in zip(open_now, words, strict=True):
+        wanted = asked[number].get(question.query)
+        outcome = _needless(question, wanted, word, today, now)
+        if outcome or wanted is None:
+            settled.append((number, Settled(question, outcome)))
             continue
-        sent.append(replace(question, sent=question.sent + 1))
-        send_again.append((iso(now + PAUSES[question.sent]), iso(now), device_no, question.table, question.asked_at))
-    await keep(tx, device_no, settled)
+        sent.setdefault(number, {})[replace(question, sent=question.sent + 1).id.text] = wanted.sql
+        key = (number, question.table, question.asked_at)
+        send_again.append((iso(now + PAUSES[question.sent]), iso(now), via, *key))
+    await _keep(tx, settled)
+    if any(one.outcome == WITHDRAWN and one.question.sent for _, one in settled):
+        await note_withdrawn(tx)
     await tx.many(
-        "UPDATE muster_asked SET ask_at = ?, sent_at = ?, sent = sent + 1"
+        "UPDATE muster_asked SET ask_at = ?, sent_at = ?, via = ?, sent = sent + 1"
         " WHERE device_no = ? AND table_name = ? AND asked_at = ?",
         send_again,
     )
-    return {question.id.text: asked[question.query].sql for question in sent}, len(found) == A_READ
+    return sent, {number for number, rows in zip(numbers, found, strict=True) if len(rows) == AT_ONCE[via]}
+
+
+async def lost(tx: Transaction, device_no: int, queued: Collection[str], now: float) -> list[Question]:
+    """Questions sent to a device's collector a while ago at most that it neither has (``queued``) nor has answered."""
+    found = [Question(*row) for row in await tx.rows(f"{_OPEN} AND a.via = ?", (device_no, COLLECTOR))]
+    return [one for one in found if _awaited(one) and not _too_late(one, now) and one.id.text not in queued]
+
+
+async def note_withdrawn(tx: Transaction) -> None:
+    """Note that a question which may be with a device is to be answered no more."""
+    await keep_value(tx, _WITHDRAWN, str(await tx.seq()))
+
+
+async def withdrawn_version(tx: Transaction) -> str:
+    """What changes whenever a question that may be with a device is withdrawn."""
+    return await value_of(tx, _WITHDRAWN) or ""
+
+
+async def unawaited(tx: Transaction, ids: Sequence[tuple[int, QuestionId]]) -> list[bool]:
+    """Which of these questions to devices (numbers) are no more to be answered under these ids."""
+    keys = [(device_no, one.query, iso(one.asked), one.version) for device_no, one in ids]
+    found = await tx.each(f"{_OPEN} AND q.query = ? AND a.asked_at = ? AND a.version = ?", keys)
+    questions = [Question(*rows[0]) if rows else None for rows in found]
+    return [
+        question is None or question.sent != one.attempt or not _awaited(question)
+        for (_, one), question in zip(ids, questions, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +187,7 @@ def _needless(question: Question, asked: Asked | None, word: LastWord | None, to
     if question.sent >= len(PAUSES):
         return _given_up(question)
     if word is not None and word.status == DENYLISTED and word.version == question.version:
-        return REFUSED
+        return DENYLISTED
     if question.why != GUARANTEE:
         return None if unix(question.asked_at) > now - PERSON_SECONDS else _given_up(question)
     if question.day != today.day:
@@ -188,9 +229,13 @@ async def suspects(tx: Transaction, device_no: int, answered: Sequence[Question]
     """Questions that may have ended osquery's worker, by what came of those they were sent with.
 
     osquery runs what it was sent by one answer in the order of the ids, and tells it all at once. If its worker is
-    killed it goes on after what was running, of which it never tells; what had run before is lost too.
+    killed it goes on after what was running, of which it never tells; what had run before is lost too. A collector
+    answers one by one, and says itself what ended osquery: its answers accuse none.
     """
-    found = [Question(*row) for row in await tx.rows(f"{_OPEN} AND a.sent > 0", (device_no,))]
+    answered = [question for question in answered if question.via == OSQUERY]
+    if not answered:
+        return []
+    found = [Question(*row) for row in await tx.rows(f"{_OPEN} AND a.via = ?", (device_no, OSQUERY))]
     told = {question.id.text for question in answered}
     stopped = []
     for sent_at in sorted({question.sent_at for question in answered if question.sent_at}):
@@ -204,21 +249,28 @@ async def suspects(tx: Transaction, device_no: int, answered: Sequence[Question]
 
 async def keep(tx: Transaction, device_no: int, settled: Sequence[Settled]) -> None:
     """Note what became of questions; one that is settled already stays as it is."""
+    await _keep(tx, [(device_no, one) for one in settled])
+
+
+_TOLD = ("answered_at", "ask_at")
+_COSTS = ("wall_time_ms", "user_time", "system_time", "memory")
+_KEEP = ", ".join(
+    [f"{name} = COALESCE(CAST(? AS TEXT), {name})" for name in _TOLD]
+    + [f"{name} = COALESCE(CAST(? AS BIGINT), {name})" for name in _COSTS]
+)
+
+
+async def _keep(tx: Transaction, settled: Sequence[tuple[int, Settled]]) -> None:
     await tx.many(
-        "UPDATE muster_asked SET outcome = ?, message = ?, answered_at = COALESCE(CAST(? AS TEXT), answered_at),"
-        " ask_at = COALESCE(CAST(? AS TEXT), ask_at)"
+        f"UPDATE muster_asked SET outcome = ?, message = ?, {_KEEP}"
         " WHERE device_no = ? AND table_name = ? AND asked_at = ? AND outcome IS NULL",
         [
             (
-                one.outcome,
-                one.message,
-                one.answered_at,
-                one.ask_at,
-                device_no,
-                one.question.table,
-                one.question.asked_at,
+                *(one.outcome, one.message, one.answered_at, one.ask_at),
+                *(one.cost.wall_time_ms, one.cost.user_time, one.cost.system_time, one.cost.memory),
+                *(device_no, one.question.table, one.question.asked_at),
             )
-            for one in settled
+            for device_no, one in settled
         ],
     )
 
@@ -248,11 +300,13 @@ async def over(tx: Transaction, today: str, now: float) -> bool:
 
 async def give_up(tx: Transaction, today: str, now: float) -> None:
     """Settle what was asked for a day that is over, by a person too long ago, or often enough."""
-    await tx.run(
+    given_up = await tx.run(
         "UPDATE muster_asked SET outcome = CASE WHEN sent = 0 THEN 'not_picked_up' WHEN answered_at IS NULL"
         f" THEN 'unanswered' ELSE 'failed' END WHERE {_OVER}",
         _over(today, now),
     )
+    if given_up:
+        await note_withdrawn(tx)
 
 
 def _over(today: str, now: float) -> tuple[object, ...]:

@@ -1,15 +1,17 @@
 """The questions of the daily guarantee and of people, as one process puts them to devices and takes their answers.
 
 What is asked is in the database, so any process may put a question and any other take its answer. Each process knows
-which devices have something waiting, and looks for news of that every few seconds: a device that has nothing waiting
-costs nothing.
+which devices have something waiting, and looks for news of that every few seconds, more often while channels are open:
+a device that has nothing waiting costs nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from server.catalog.asked import Asked
 from server.normalize import never
@@ -24,18 +26,22 @@ from server.store.coverage import DENYLISTED, ERROR
 from server.store.devices import Device
 from server.store.driver import Driver, Transaction
 from server.store.ingest import Delivery, Ingested
+from server.store.questions import Caller, News
 from server.store.rejects import SAMPLE_CHARS
+from server.wire import messages
 from server.wire.messages import LogBody, QuestionAnswer, ResultLine
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3
+DEVICES_AT_ONCE = 200
+"""Devices whose questions are taken in one transaction."""
 LATE_SECONDS = 60
 """How long a question may take to be seen after its time: servers' clocks differ, and commits take their time."""
 
 ANSWERS_AT_ONCE = 200
 """Taken of one body: late answers come together with newer ones, but never so many."""
-_REFUSED = "denylisted"
+_DENYLISTED = "denylisted"
 """In osquery's message where it refuses to run what it was killed by."""
 _FOR_GOOD = re.compile(r"no such (table|column|function)|syntax error|not authorized|ambiguous column", re.IGNORECASE)
 """In messages of statements that would fail again."""
@@ -57,35 +63,55 @@ class AskedQuestions:
         self._put = put
         self._waiting: set[int] = set()
         self._looked: float | None = None
+        self._withdrawn: str | None = None
 
     def takes(self, question: str) -> bool:
         """Whether an id is that of such a question."""
         return parse_question(question) is not None
 
-    async def due(self, device: Device, _node_key: str) -> dict[str, str]:
-        """What to ask a device now, by the questions' ids."""
+    async def due(self, callers: Sequence[Caller], via: str) -> dict[int, dict[str, str]]:
+        """What to ask devices now, by their numbers and the questions' ids."""
         now = self._clock()
         if self._looked is None or not self._looked <= now < self._looked + LOOK_SECONDS:
             await self._look(now)
-        if device.device_no not in self._waiting:
-            return {}
-        wanted = self._asked_of(device)
-
-        async def work(tx: Transaction) -> tuple[dict[str, str], bool]:
-            calendar = await read_calendar(tx)
-            return await asked.take(tx, device.device_no, wanted, calendar.day(calendar.today(now)), now)
-
-        questions, more = await self._driver.write(work)
-        if not more:
-            self._waiting.discard(device.device_no)
+        waiting = [one.device for one in callers if one.device.device_no in self._waiting]
+        questions: dict[int, dict[str, str]] = {}
+        for start in range(0, len(waiting), DEVICES_AT_ONCE):
+            wanted = {one.device_no: self._asked_of(one) for one in waiting[start : start + DEVICES_AT_ONCE]}
+            found, more = await self._driver.write(partial(_take, wanted, now, via))
+            questions |= found
+            self._waiting -= wanted.keys() - more
         return questions
+
+    async def news(self) -> News:
+        """Look for what was put and withdrawn since the last look."""
+        known = self._withdrawn
+        await self._look(self._clock())
+        return News(self._waiting, known is not None and known != self._withdrawn)
+
+    async def lost(self, caller: Caller, queued: Collection[str]) -> dict[str, str]:
+        """What was sent to a device's collector and is neither with it nor answered, under the ids it had."""
+        wanted, now = self._asked_of(caller.device), self._clock()
+        found = await self._driver.read(lambda tx: asked.lost(tx, caller.device.device_no, queued, now))
+        asks = [(one, wanted.get(one.query)) for one in found]
+        return {one.id.text: ask.sql for one, ask in asks if ask is not None and ask.version == one.version}
+
+    async def unawaited(self, questions: Sequence[tuple[int, str]]) -> list[bool]:
+        """Which of these were withdrawn, sent anew or answered."""
+        ids = [(number, found) for number, text in questions if (found := parse_question(text))]
+        return await self._driver.read(lambda tx: asked.unawaited(tx, ids))
 
     async def _look(self, now: float) -> None:
         """Learn who has something waiting since the last look; the first one finds all of them."""
         before, self._looked = self._looked, now  # at once, so that other requests do not look meanwhile
         after = "" if before is None else iso(min(before, now) - LATE_SECONDS)
+
+        async def look(tx: Transaction) -> tuple[set[int], str]:
+            return await asked.waiting(tx, after, iso(now)), await asked.withdrawn_version(tx)
+
         try:
-            self._waiting |= await self._driver.read(lambda tx: asked.waiting(tx, after, iso(now)))
+            waiting, self._withdrawn = await self._driver.read(look)
+            self._waiting |= waiting
         except BaseException:
             self._looked = before
             raise
@@ -93,7 +119,8 @@ class AskedQuestions:
     async def answered(self, device: Device, answers: Sequence[QuestionAnswer]) -> None:
         """Store what a device answers, as if its schedule had told it now; returns when that is durable.
 
-        An answer to what it was not asked, to an older sending, or to what it has answered is left alone.
+        An answer to what it was not asked, to an older sending, or to what it has answered or has no need to answer any
+        more is left alone.
         """
         now = self._clock()
         told = {found: one for one in answers[:ANSWERS_AT_ONCE] if (found := parse_question(one.question))}
@@ -112,20 +139,33 @@ class AskedQuestions:
         await self._put(Delivery(device, LogBody(node_key="", results=lines), settled=[*settled, *stopped]))
 
 
+async def _take(
+    wanted: Mapping[int, Mapping[str, Asked]], now: float, via: str, tx: Transaction
+) -> tuple[dict[int, dict[str, str]], set[int]]:
+    calendar = await read_calendar(tx)
+    return await asked.take(tx, wanted, calendar.day(calendar.today(now)), now, via)
+
+
 def _settled(question: Question, answer: QuestionAnswer, now: float) -> Settled:
     """What an answer makes of its question.
 
-    A failure that may pass is asked again for the guarantee; a person sees it and may ask again.
+    A failure that may pass is asked again for the guarantee; a person sees it and may ask again. What a collector gave
+    up by itself is asked again.
     """
-    at = iso(now)
+    settled = Settled(question, None, None, iso(now), cost=answer.cost)
     if answer.status == 0:
-        return Settled(question, asked.ANSWERED, None, at)
-    message = never.redact(clean_text(answer.message))[:SAMPLE_CHARS]
-    if _REFUSED in message:
-        return Settled(question, asked.REFUSED, message, at, status=DENYLISTED)
-    if question.why == GUARANTEE and question.sent < len(PAUSES) and not _FOR_GOOD.search(message):
-        return Settled(question, None, message, at, iso(now + PAUSES[question.sent - 1]), status=ERROR)
-    return Settled(question, asked.FAILED, message, at, status=ERROR)
+        return replace(settled, outcome=asked.ANSWERED)
+    settled = replace(settled, message=never.redact(clean_text(answer.message))[:SAMPLE_CHARS], status=ERROR)
+    if answer.ended == messages.DENYLISTED or _DENYLISTED in (settled.message or ""):
+        return replace(settled, outcome=DENYLISTED, status=DENYLISTED)
+    if answer.ended == messages.REFUSED:
+        return replace(settled, outcome=asked.REFUSED)
+    again = replace(settled, ask_at=iso(now + PAUSES[question.sent - 1]))
+    if answer.ended == messages.CANCELLED:
+        return replace(again, status="")
+    if question.why == GUARANTEE and question.sent < len(PAUSES) and not _FOR_GOOD.search(settled.message or ""):
+        return again
+    return replace(settled, outcome=asked.FAILED)
 
 
 def _line(question: Question, answer: QuestionAnswer, now: float) -> ResultLine:

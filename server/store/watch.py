@@ -7,12 +7,13 @@ need not look again, so that a device that has nothing to answer costs nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from server.normalize.clocks import AGAIN_SECONDS, TIME_QUERY, is_time_question, question_id, reading_of
 from server.store.clocks import ask_next, keep_reading
 from server.store.devices import Device
 from server.store.driver import Driver, Transaction
+from server.store.questions import Caller, News
 from server.wire.messages import QuestionAnswer
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,12 @@ class ClockWatch:
         """Whether an id is that of a question for the time."""
         return is_time_question(question)
 
-    async def due(self, device: Device, node_key: str) -> dict[str, str]:
-        """The question for a device by its id, or nothing; a new node key means that it has enrolled again."""
-        now = self._clock()
+    async def due(self, callers: Sequence[Caller], _via: str) -> dict[int, dict[str, str]]:
+        """The questions for devices, by their numbers and ids; a new node key means that one has enrolled again."""
+        return {one.device.device_no: due for one in callers if (due := await self._due(one))}
+
+    async def _due(self, caller: Caller) -> dict[str, str]:
+        device, node_key, now = caller.device, caller.node_key, self._clock()
         known_key, not_before = self._not_before.get(device.device_no, (node_key, 0.0))
         if now < not_before and known_key in (node_key, ANY_KEY):
             return {}
@@ -47,6 +51,18 @@ class ClockWatch:
         # Asked now, it is asked again if no answer has come by then.
         self._not_before[device.device_no] = (node_key, due if now < due else now + AGAIN_SECONDS)
         return {} if now < due else {question_id(now): TIME_QUERY}
+
+    async def news(self) -> News:
+        """Nobody waits for the time: it is asked of who calls."""
+        return News()
+
+    async def lost(self, _caller: Caller, _queued: Collection[str]) -> dict[str, str]:
+        """A time that was not told is asked for anew."""
+        return {}
+
+    async def unawaited(self, questions: Sequence[tuple[int, str]]) -> list[bool]:
+        """The time is of use whenever it comes."""
+        return [False] * len(questions)
 
     async def answered(self, device: Device, answers: Iterable[QuestionAnswer]) -> None:
         """Keep what a device's clock showed."""

@@ -75,6 +75,7 @@ class Cost:
     memory: int | None = None
 
 
+NO_COST = Cost()
 REFUSED, CANCELLED, DENYLISTED = "refused", "cancelled", "denylisted"
 """How a collector may end a question without an answer: by its device's own policy, since it was withdrawn, or since
 it may have ended osquery before."""
@@ -90,7 +91,7 @@ class QuestionAnswer:
     rows: Sequence[Row]
     ended: str = ""
     """``REFUSED``, ``CANCELLED`` or ``DENYLISTED``, where a collector did not run it; its ``status`` is not 0 then."""
-    cost: Cost = Cost()
+    cost: Cost = NO_COST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from server.normalize.times import iso
+from server.store.asked import OSQUERY
 from server.store.devices import Device
+from server.store.questions import Caller
 from server.store.store import Store
 from server.wire.distributed import parse_answers
 from tests.contract.test_store import send
@@ -32,7 +34,7 @@ class Clock:
 
 async def tell(store: Store, device: Device, unix_time: int, uptime: int, key: str = "k") -> None:
     """Answer the time question that is due."""
-    (question,) = await store.clocks.due(device, key)
+    (question,) = await store.questions.due(device, key)
     await answer(store, device, question, {"unix_time": str(unix_time), "total_seconds": str(uptime)})
 
 
@@ -57,24 +59,24 @@ async def test_a_device_is_asked_at_once_every_six_hours_and_after_it_enrolled_a
     async with open_store(tmp_path, clock=clock) as store:
         device = await add_device(store, "a")
         await tell(store, device, T0, 100)
-        assert await store.clocks.due(device, "k") == {}
+        assert await store.questions.due(device, "k") == {}
         clock.now += 5 * HOUR
-        assert await store.clocks.due(device, "k") == {}
+        assert await store.questions.due(device, "k") == {}
         clock.now += HOUR
-        assert len(await store.clocks.due(device, "k")) == 1
-        assert await store.clocks.due(device, "k") == {}, "asked a moment ago"
+        assert len(await store.questions.due(device, "k")) == 1
+        assert await store.questions.due(device, "k") == {}, "asked a moment ago"
         clock.now += 600
         await tell(store, device, T0 + 6 * HOUR + 600, 100 + 6 * HOUR + 600)
         clock.now += 5
-        assert await store.clocks.due(device, "k") == {}
+        assert await store.questions.due(device, "k") == {}
         await store.write(
             lambda tx: tx.run(
                 "INSERT INTO muster_node_keys (key_hash, device_no, issued_at, host_identifier) VALUES (?, ?, ?, ?)",
                 ("another", device.device_no, iso(clock.now), ""),
             )
         )
-        assert await store.clocks.due(device, "k") == {}
-        assert len(await store.clocks.due(device, "new key")) == 1
+        assert await store.questions.due(device, "k") == {}
+        assert len(await store.questions.due(device, "new key")) == 1
 
 
 async def test_when_nothing_is_due_the_database_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +84,7 @@ async def test_when_nothing_is_due_the_database_is_left_alone(tmp_path: Path, mo
     async with open_store(tmp_path, clock=clock) as store:
         device = await add_device(store, "a")
         await tell(store, device, T0, 100)
-        await store.clocks.due(device, "k")
+        await store.clocks.due([Caller(device, "k")], OSQUERY)
 
         async def fails(_work: object) -> None:
             raise AssertionError("the database was asked")
@@ -91,10 +93,10 @@ async def test_when_nothing_is_due_the_database_is_left_alone(tmp_path: Path, mo
         monkeypatch.setattr(store.driver, "write", fails)
         for _ in range(5):
             clock.now += HOUR
-            assert await store.clocks.due(device, "k") == {}
+            assert await store.clocks.due([Caller(device, "k")], OSQUERY) == {}
         with pytest.raises(AssertionError):
             clock.now += HOUR
-            await store.clocks.due(device, "k")
+            await store.clocks.due([Caller(device, "k")], OSQUERY)
 
 
 async def test_one_process_asks_and_another_takes_the_answer(tmp_path: Path) -> None:
@@ -102,12 +104,12 @@ async def test_one_process_asks_and_another_takes_the_answer(tmp_path: Path) -> 
     async with open_store(tmp_path, clock=clock) as store:
         device = await add_device(store, "a")
         other = Store(store.driver, store.catalog, clock=clock)
-        (question,) = await store.clocks.due(device, "k")
+        (question,) = await store.questions.due(device, "k")
         clock.now += 2
         await answer(other, device, question, {"unix_time": str(T0 + 1), "total_seconds": "50"})
-        assert await other.clocks.due(device, "k") == {}
+        assert await other.questions.due(device, "k") == {}
         clock.now += 600  # the one that asked looks again, and sees that it was answered
-        assert await store.clocks.due(device, "k") == {}
+        assert await store.questions.due(device, "k") == {}
         assert await rows(store, "SELECT hostname, booted_at, ahead_least, ahead_most, wrong FROM clocks") == [
             ("a", iso(T0 - 49), -1, 2, 0)
         ]
@@ -117,7 +119,7 @@ async def test_answers_may_come_late_and_twice_and_be_nonsense(tmp_path: Path) -
     clock = Clock()
     async with open_store(tmp_path, clock=clock) as store:
         device = await add_device(store, "a")
-        (question,) = await store.clocks.due(device, "k")
+        (question,) = await store.questions.due(device, "k")
         row = {"unix_time": str(T0), "total_seconds": "50"}
         clock.now += 900
         await answer(store, device, question, row)
@@ -133,9 +135,9 @@ async def test_answers_may_come_late_and_twice_and_be_nonsense(tmp_path: Path) -
         await answer(store, device, "muster_time_99", row)
         await answer(store, device, question, {"unix_time": "77", "total_seconds": "1"}, status=1)
         assert await rows(store, "SELECT * FROM clocks") == wide
-        assert await store.clocks.due(device, "k") == {}, "a refusal is not asked again at once"
+        assert await store.questions.due(device, "k") == {}, "a refusal is not asked again at once"
         clock.now += HOUR
-        assert len(await store.clocks.due(device, "k")) == 1
+        assert len(await store.questions.due(device, "k")) == 1
 
 
 async def test_few_clocks_are_kept_of_a_device_that_starts_every_day(tmp_path: Path) -> None:
@@ -225,11 +227,11 @@ async def test_an_absurd_time_is_clamped_to_its_arrival_flagged_and_asked_about(
     async with open_store(tmp_path, clock=clock) as store:
         device = await add_device(store, "a")
         await tell(store, device, T0, 60)
-        assert await store.clocks.due(device, "k") == {}
+        assert await store.questions.due(device, "k") == {}
         clock.now += 700
         line = snapshot_line("folks", absurd, [{"who": "ann"}])
         await send(store, device, line)
-        assert len(await store.clocks.due(device, "k")) == 1
+        assert len(await store.questions.due(device, "k")) == 1
         clock.now += 500
         before = await told(store)
         await send(store, device, line)

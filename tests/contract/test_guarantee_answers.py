@@ -169,7 +169,7 @@ def judging_many() -> dict[str, str | None]:
 async def test_a_wrong_clock_of_the_device_does_not_move_the_answer(tmp_path: Path) -> None:
     async with fleet(tmp_path) as f:
         device = await f.device("a")
-        (time_question,) = await f.store.clocks.due(device, "k")
+        (time_question,) = await f.store.questions.due(device, "k")
         ahead = {"unix_time": str(int(f.clock.now) + 3 * 86_400), "total_seconds": "600"}
         await f.answer(device, time_question, ahead)
         await f.answer(device, await asked_of(f, device), {"who": "ann", "uid": "7"})
