@@ -125,7 +125,8 @@ def test_odd_marks_are_refused_for_good(collector: CollectorPeer, part: str) -> 
 
 @pytest.mark.parametrize("part", ["batch", "data", "answers", "gaps"])
 def test_odd_parts_are_refused_for_good(collector: CollectorPeer, part: str) -> None:
-    for odd in (None, True, 7, "x", {}):
+    values: tuple[Any, ...] = (None, True, 7, "x", {})
+    for odd in values:
         status, answer = collector.send({**collector.batch(count=1), part: odd})
         assert (status, bool(answer.get("error"))) == (400, True), odd
 
