@@ -18,7 +18,7 @@ from pathlib import Path
 from aiohttp import web
 
 from server import console
-from server.api import asking, exemptions, metrics, osquery, people, posture
+from server.api import asking, collector, exemptions, metrics, osquery, people, posture
 from server.api.gate import Gate
 from server.api.keys import ASKER, CLONES, GATE, PRESENCE, STORE, Presence
 from server.applying import settle
@@ -201,13 +201,22 @@ def minimise_key_file(url: str, given: Path | None) -> Path:
 
 def web_app(store: Store, asker: Asker) -> web.Application:
     """The whole HTTP application over an opened store."""
-    app = web.Application(middlewares=[osquery.osquery_errors, people.bearer, console.guard(apart_from=people.PATHS)])
+    app = web.Application(
+        middlewares=[
+            osquery.osquery_errors,
+            collector.collector_errors,
+            people.bearer,
+            console.guard(apart_from=people.PATHS),
+        ]
+    )
     app[STORE] = store
     app[ASKER] = asker
     app[CLONES] = Clones(store)
     app[GATE] = Gate()
     app[PRESENCE] = Presence()
+    app[collector.UNDER_WAY] = collector.UnderWay()
     app.add_routes(osquery.routes())
+    app.add_routes(collector.routes())
     app.add_routes(exemptions.routes())
     app.add_routes(people.routes())
     app.add_routes(asking.routes())

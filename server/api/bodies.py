@@ -24,6 +24,10 @@ class BodyTooLargeError(BadBodyError):
     """The body is over its endpoint's limit; it was drained."""
 
 
+class BodyLateError(BadBodyError):
+    """The body did not arrive in time."""
+
+
 async def read_body(request: web.Request, endpoint: str) -> bytes:
     """Return the body of a request to an endpoint, inflated. Raises ``BadBodyError``."""
     limit = ENDPOINTS[endpoint]
@@ -36,7 +40,7 @@ async def read_body(request: web.Request, endpoint: str) -> bytes:
             async with asyncio.timeout(BODY_SECONDS):
                 raw = await _received(request, limit.body)
         except TimeoutError as error:
-            raise BadBodyError(f"the body did not arrive within {BODY_SECONDS} seconds") from error
+            raise BodyLateError(f"the body did not arrive within {BODY_SECONDS} seconds") from error
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return raw

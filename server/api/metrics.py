@@ -16,7 +16,7 @@ from server.evaluate.verdicts import STATUSES
 from server.normalize.times import DAY, iso, unix
 from server.report.numbers import Numbers
 from server.report.standing import Standing, standing
-from server.store.ingest import Taken
+from server.store.deliveries import Taken
 from server.store.store import Store
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

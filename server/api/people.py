@@ -8,6 +8,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from server.api import explain
+from server.api.collector import PREFIX as COLLECTOR_PREFIX
 from server.api.keys import ASKER, PRINCIPAL, STORE
 from server.api.osquery import PREFIXES
 from server.api.shapes import json_answer, number_asked, object_sent
@@ -141,7 +142,7 @@ async def sql(request: web.Request) -> web.Response:
 @web.middleware
 async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let only holders of a token past, and shape errors as JSON."""
-    if request.path.startswith(PREFIXES) or not request.path.startswith(PATHS):
+    if request.path.startswith((*PREFIXES, COLLECTOR_PREFIX)) or not request.path.startswith(PATHS):
         return await handler(request)
     try:
         if request.path not in _OPEN:

@@ -25,6 +25,8 @@ JUDGED_MODE = "state"
 """The mode of queries that controls judge: others do not tell what was true on a past day."""
 _RUN = "+"
 """Before the fingerprint of what a differential came to; sorts before every snapshot's."""
+_MISSING = "a run before this one is missing; the next counter 0 makes it whole again"
+LOST = "the device lost lines of this time; the next counter 0 makes it whole again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,19 @@ async def apply_run(tx: Transaction, place: Place, answer: Answer, version: str)
     return None
 
 
+async def apply_gap(tx: Transaction, place: Place, first_at: str, last_at: str) -> None:
+    """Hold what a device's runs came to for incomplete from a span on of which it lost lines, until one begins anew.
+
+    The gap must be noted. A query that the device answers by snapshots is silent there, which says enough.
+    """
+    device_no, table = place.device_no, place.table.name
+    previous, runs = await runs_from(tx, device_no, table, first_at)
+    told = [run for run in (previous, *runs) if run and run.at <= last_at]
+    if told and not await beyond_horizon(tx, device_no, table, last_at):
+        await keep_run(tx, device_no, table, Run.lost(last_at, told[-1].version))
+        await _replay_runs(tx, place, first_at)
+
+
 async def _told_already(tx: Transaction, place: Place, run: Run) -> bool:
     """Whether what was true just before a run and at it is as the run would have it."""
     before, then = await _state_before(tx, place, run.at), await _state_at(tx, place, run.at)
@@ -153,7 +168,8 @@ async def _replay_runs(tx: Transaction, place: Place, start: str) -> None:
         if not latest and (position == 0 or runs[position - 1].at != current.at):
             state = await _state_before(tx, place, current.at)
         values |= _apply(state, current, place.table)
-        complete = current.whole or (complete and previous is not None and current.follows(previous))
+        follows = current.whole or (complete and previous is not None and current.follows(previous))
+        complete = follows and not current.doubtful
         previous = current
         if position + 1 < len(runs) and runs[position + 1].at == current.at:
             continue
@@ -169,7 +185,7 @@ async def _replay_runs(tx: Transaction, place: Place, start: str) -> None:
         await _become(tx, place, when, bag)
         mark = _RUN + digest_of(orjson.dumps(sorted(bag)))
         status = OK if complete else INCOMPLETE
-        message = None if complete else "a run before this one is missing; the next counter 0 makes it whole again"
+        message = None if complete else (LOST if current.doubtful else _MISSING)
         instant = Instant(at=current.at, status=status, version=current.version, fingerprint=mark, message=message)
         await place.note(tx, instant, when)
 

@@ -23,9 +23,9 @@ from server.store import asked
 from server.store.asked import GUARANTEE, PAUSES, Question, Settled
 from server.store.calendar import read_calendar
 from server.store.coverage import DENYLISTED, ERROR
+from server.store.deliveries import Delivery, Ingested
 from server.store.devices import Device
 from server.store.driver import Driver, Transaction
-from server.store.ingest import Delivery, Ingested
 from server.store.questions import Caller, News
 from server.store.rejects import SAMPLE_CHARS
 from server.wire import messages

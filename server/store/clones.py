@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 HOUR = 3600
 ENROLMENTS_AN_HOUR = 5
-"""Of a device; with more of them its lines would name another machine after the next one, too."""
+"""Of an agent of a device; with more of them its lines would name another machine after the next one, too."""
 SAID_AT_MOST = 10_000
 """Keys on two machines that are remembered, so that each is said once."""
 
@@ -70,8 +70,8 @@ class Clones:
 
         async def count(tx: Transaction) -> int:
             found = await tx.row(
-                "SELECT COUNT(*) FROM muster_node_keys WHERE device_no = ? AND issued_at >= ?",
-                (device.device_no, since),
+                "SELECT COUNT(*) FROM muster_node_keys WHERE device_no = ? AND kind = ? AND issued_at >= ?",
+                (device.device_no, device.agent, since),
             )
             return int(found[0]) if found else 0
 

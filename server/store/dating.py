@@ -10,7 +10,7 @@ from server.normalize.times import DAY
 from server.store.clocks import clocks_of, found_off, keep_stretches, seconds_seen, stretches_of
 from server.store.driver import Transaction
 from server.store.rejects import bad_line
-from server.wire.messages import BadLine, LogBody, ResultLine, StatusLine
+from server.wire.messages import BadLine, Gap, LogBody, ResultLine, StatusLine
 
 
 @dataclass(slots=True)
@@ -23,6 +23,7 @@ class DatedLines:
     results: list[ResultLine] = field(default_factory=list)
     statuses: list[StatusLine] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
     doubtful: bool = False
 
 
@@ -50,9 +51,11 @@ class _Dating:
 
     async def date(self, device_no: int, body: LogBody) -> DatedLines:
         times = {line.unix_time for line in body.results} | {line.unix_time for line in body.statuses}
+        if body.gaps:
+            times |= {time for gap in body.gaps for time in (gap.first_at, gap.last_at)}
         if device_no not in self._off and plain(times, self._now, self._max_age):
             self._taken.setdefault(device_no, set()).update(times)
-            return DatedLines(body.results, body.statuses)
+            return DatedLines(body.results, body.statuses, gaps=body.gaps)
         dated = await self._dated(device_no, times)
         by_arrival = [stretch for stretch in dated.stretches if stretch.basis == RECEIVED]
         done = DatedLines(doubtful=any(s.first_at <= time <= s.last_at for s in by_arrival for time in times))
@@ -62,7 +65,14 @@ class _Dating:
         for status in body.statuses:
             if (when := self._when(status, dated, done)) is not None:
                 done.statuses.append(status if when == status.unix_time else replace(status, unix_time=when))
+        done.gaps += [self._gap(gap, dated) for gap in body.gaps]
         return done
+
+    def _gap(self, gap: Gap, dated: Dated) -> Gap:
+        """A gap in our time. What has none is of now: a loss is told of, however it is dated."""
+        ends = [dated.when.get(time) for time in (gap.first_at, gap.last_at)]
+        first, last = sorted(self._now if end is None else end for end in ends)
+        return replace(gap, first_at=first, last_at=last)
 
     async def _dated(self, device_no: int, times: Iterable[int]) -> Dated:
         known = await stretches_of(self._tx, device_no)

@@ -15,6 +15,7 @@ from server.normalize.times import iso
 from server.store import rejects, twins
 from server.store.access import hash_of, new_secret
 from server.store.applications import join_canary, tags_of
+from server.store.collectors import note_enrolled
 from server.store.driver import StoreError, Transaction
 from server.store.exemptions import follow
 from server.store.meta import keep_value, value_of
@@ -23,6 +24,9 @@ from server.store.scope import note_devices
 from server.wire.messages import BadLine
 
 log = logging.getLogger(__name__)
+
+OSQUERY, COLLECTOR = "osquery", "collector"
+"""The agents of a device, each with a node key of its own."""
 
 _FACTS = ("hostname", "platform", "os_name", "os_version", "osquery_version")
 
@@ -37,7 +41,7 @@ _COLUMNS = (
 class Device:
     """A device as its requests need it: with the machine its key was given to, and when (ISO-8601, UTC).
 
-    What decides its config is here too; whoever changes it calls ``keys_changed``.
+    What decides its config is here too; whoever changes it calls ``keys_changed``. ``agent`` tells whose key it is.
     """
 
     device_no: int
@@ -47,28 +51,36 @@ class Device:
     key_issued_at: str = ""
     osquery_version: str = ""
     tags: frozenset[str] = frozenset()
+    agent: str = OSQUERY
 
 
-async def enroll(tx: Transaction, facts: DeviceFacts, host_identifier: str, now: float) -> str:
-    """Enrol a device and return its new node key.
+async def enroll(
+    tx: Transaction, facts: DeviceFacts, host_identifier: str, now: float, collector: str | None = None
+) -> str:
+    """Enrol a device and return the new node key of osquery, or of the ``collector`` of that version.
 
-    A machine that is known by its identity keeps its device; its older keys are revoked, so that a copied key dies.
+    A machine that is known by its identity keeps its device; older keys of this agent are revoked, so that a copied key
+    dies. The other agent's stays in use.
     """
-    device_no = await find_or_add(tx, facts, now)
+    agent = OSQUERY if collector is None else COLLECTOR
+    device_no = await find_or_add(tx, facts, now, agent)
     at = iso(now)
-    await revoke_keys(tx, device_no, at)
-    node_key = new_secret("msn")
+    await revoke_keys(tx, device_no, agent, at)
+    node_key = new_secret("msn" if collector is None else "msc")
     await tx.run(
-        "INSERT INTO muster_node_keys (key_hash, device_no, issued_at, host_identifier) VALUES (?, ?, ?, ?)",
-        (hash_of(node_key), device_no, at, host_identifier[:255]),
+        "INSERT INTO muster_node_keys (key_hash, device_no, issued_at, host_identifier, kind) VALUES (?, ?, ?, ?, ?)",
+        (hash_of(node_key), device_no, at, host_identifier[:255], agent),
     )
+    if collector is not None:
+        await note_enrolled(tx, device_no, collector, now)
     return node_key
 
 
-async def revoke_keys(tx: Transaction, device_no: int, at: str) -> None:
-    """Take a device's node keys out of use, and let every process know within seconds."""
+async def revoke_keys(tx: Transaction, device_no: int, agent: str, at: str) -> None:
+    """Take the node keys of a device's agent out of use, and let every process know within seconds."""
     revoked = await tx.run(
-        "UPDATE muster_node_keys SET revoked_at = ? WHERE device_no = ? AND revoked_at IS NULL", (at, device_no)
+        "UPDATE muster_node_keys SET revoked_at = ? WHERE device_no = ? AND kind = ? AND revoked_at IS NULL",
+        (at, device_no, agent),
     )
     if revoked:
         await keys_changed(tx)
@@ -84,13 +96,13 @@ async def keys_version(tx: Transaction) -> str:
     return await value_of(tx, "keys") or ""
 
 
-async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float) -> int:
+async def find_or_add(tx: Transaction, facts: DeviceFacts, now: float, agent: str = OSQUERY) -> int:
     """The number of the device these facts are of, added if it is new and brought up to date if it is not.
 
     A machine that the asset register named before it was ever seen takes over the device that stood for it.
     """
     at = iso(now)
-    identity, device_no, warning = await twins.whose(tx, facts, now)
+    identity, device_no, warning = await twins.whose(tx, facts, now, agent)
     asset = await registered(tx, facts.serial) if device_no is None else None
     news = "enrolled"
     if asset is not None and asset.device_no is not None:
@@ -219,7 +231,8 @@ async def tags_changed(tx: Transaction, device_nos: Sequence[int], now: float) -
 async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
     """The device a node key was given to; None for a key that is unknown, revoked, or whose device has retired."""
     found = await tx.row(
-        "SELECT d.device_no, d.device_id, d.platform, d.hardware_uuid, d.serial, k.issued_at, d.osquery_version, d.tags"
+        "SELECT d.device_no, d.device_id, d.platform, d.hardware_uuid, d.serial, k.issued_at, d.osquery_version,"
+        " d.tags, k.kind"
         " FROM muster_node_keys k"
         " JOIN muster_devices d ON d.device_no = k.device_no"
         " WHERE k.key_hash = ? AND k.revoked_at IS NULL AND d.retired_at IS NULL",
@@ -227,8 +240,9 @@ async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
     )
     if found is None:
         return None
-    device_no, device_id, platform, uuid, serial, issued_at, osquery_version, tags = found
-    return Device(device_no, device_id, platform, Machine(uuid, serial), issued_at, osquery_version, tags_of(tags))
+    device_no, device_id, platform, uuid, serial, issued_at, osquery_version, tags, agent = found
+    machine = Machine(uuid, serial)
+    return Device(device_no, device_id, platform, machine, issued_at, osquery_version, tags_of(tags), agent)
 
 
 HEARD_SECONDS = 15

@@ -33,6 +33,9 @@ OF_A_DEVICE = (
     ("devices_history", "muster_device_facts", "opened_seq"),
     ("posture_asked", "muster_asked", "asked_at"),
     ("muster_served", "muster_served", "since"),
+    ("muster_batches", "muster_batches", "at"),
+    ("posture_collectors", "muster_collectors", "enrolled_at"),
+    ("posture_collector_gaps", "muster_gaps", "noted_at"),
     ("muster_canary_devices", "muster_canary_devices", "joined_at"),
 )
 """Tables beside the queries' own whose rows of a device are deleted: public name, table, a column to go by."""

@@ -6,7 +6,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from server.normalize.answers import Answer, answers_of
 from server.normalize.calendar import Calendar
@@ -15,19 +15,23 @@ from server.normalize.rows import digest_of
 from server.normalize.text import clean_text
 from server.normalize.times import DAY, iso, unix
 from server.store import devices, rejects
-from server.store.answers import Place, apply_events, apply_run, apply_snapshot
-from server.store.asked import Settled, keep
+from server.store.answers import Place, apply_events, apply_gap, apply_run, apply_snapshot
+from server.store.asked import keep
+from server.store.batches import Fate, weigh
 from server.store.calendar import read_calendar
 from server.store.cohorts import Cohorts
+from server.store.collectors import note_backlogs
 from server.store.coverage import DENYLISTED, ERROR, VERSION_OF_THE_ANSWER_BEFORE, Instant
 from server.store.dating import DatedLines, date_bodies
+from server.store.deliveries import Delivery, Ingested
 from server.store.driver import Transaction
+from server.store.gaps import keep_gaps, queries_by_runs
 from server.store.news import Learned
 from server.store.registry import Registry, TooManyError
 from server.store.rejects import SAMPLE_CHARS
 from server.store.scope import note_earlier_scopes
 from server.store.succession import Arrival, follow
-from server.wire.messages import BadLine, LogBody, StatusLine
+from server.wire.messages import BadLine, Gap, StatusLine
 
 log = logging.getLogger(__name__)
 
@@ -38,46 +42,6 @@ STOPPED = "osquery stopped the query at its watchdog's limits and does not run i
 _QUERY_FAILED = re.compile(r"Error executing scheduled query (?P<name>.+?): (?P<message>.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A body, and the device whose node key it came with.
-
-    One that ``settled`` questions came by distributed query: its lines bear our own times already.
-    """
-
-    device: devices.Device
-    body: LogBody
-    settled: Sequence[Settled] = ()
-
-
-@dataclass(slots=True)
-class Ingested:
-    """What became of a body."""
-
-    answers: int = 0
-    statuses: int = 0
-    rejected: list[BadLine] = field(default_factory=list)
-    doubtful: bool = False
-    """Whether lines were dated by their arrival, since their own times were absurd."""
-
-
-@dataclass(slots=True)
-class Taken:
-    """What became of all bodies since this process began."""
-
-    bodies: int = 0
-    answers: int = 0
-    statuses: int = 0
-    rejected: int = 0
-
-    def count(self, done: Ingested) -> None:
-        """Count a body that is durable."""
-        self.bodies += 1
-        self.answers += done.answers
-        self.statuses += done.statuses
-        self.rejected += len(done.rejected)
-
-
 @dataclass(slots=True)
 class _Load:
     """A body made ready: its answers as they happened, its status lines, and what is to become of it all."""
@@ -85,6 +49,7 @@ class _Load:
     device: devices.Device
     answers: list[Answer]
     statuses: list[StatusLine]
+    gaps: list[Gap]
     earliest: int | None
     done: Ingested
 
@@ -125,16 +90,30 @@ class Ingest:
         """Store what can be stored of the bodies, and put the rest among the rejects.
 
         Together they take few statements, and what cannot be stored for a reason nobody thought of fails them all;
-        ``singly`` applies each answer behind a savepoint of its own, so that such an answer costs only itself.
+        ``singly`` applies each answer behind a savepoint of its own, so that such an answer costs only itself. Of a
+        collector's batch that was stored before, or has diverged, nothing is stored.
         """
         now = self._clock()
+        fates = await weigh(tx, [(one.device.device_no, one.batch) for one in deliveries], now)
+        new = [one for one, fate in zip(deliveries, fates, strict=True) if fate is Fate.NEW]
+        stored = iter(await self._store(tx, new, now, singly=singly) if new else ())
+        return [next(stored) if fate is Fate.NEW else Ingested(fate=fate) for fate in fates]
+
+    async def _store(
+        self, tx: Transaction, deliveries: Sequence[Delivery], now: float, *, singly: bool
+    ) -> list[Ingested]:
         dated = await self._date(tx, deliveries, now)
         loads = [self._load(*pair, singly=singly) for pair in zip(deliveries, dated, strict=True)]
         learned = Learned(await self._days(tx, now))
+        losers = [load for load in loads if load.gaps]
+        for load in losers:
+            await keep_gaps(tx, load.device.device_no, load.gaps, now)
         if singly:
             await self._apply_singly(tx, loads, now, learned)
         else:
             await self._apply_together(tx, loads, now, learned)
+        for load in losers:
+            await self._doubt(tx, load, learned)
         for load in loads:
             await self._keep_statuses(tx, load.device, load.statuses, now, learned)
             load.done.statuses = len(load.statuses)
@@ -150,6 +129,9 @@ class Ingest:
                 oldest[number] = min(oldest.get(number, load.earliest), load.earliest)
         await note_earlier_scopes(tx, self._calendar, oldest, now, self._cohorts.grace_days)
         await devices.heard(tx, [(load.device.device_no, load.earliest) for load in loads], now)
+        backlogs = [(one.device.device_no, one.backlog) for one in deliveries if one.backlog is not None]
+        if backlogs:
+            await note_backlogs(tx, backlogs, now)
         return [load.done for load in loads]
 
     async def _days(self, tx: Transaction, now: float) -> Calendar:
@@ -189,7 +171,8 @@ class Ingest:
             if answer.unread and (singly or answer.query == SCHEDULE_QUERY or by_rows):
                 cohort.minimiser.read(answer, platform)
         statuses = cohort.minimiser.statuses(dated.statuses)
-        return _Load(delivery.device, answers, statuses, min(times, default=None), done)
+        done.gaps, done.lost = len(dated.gaps), sum(gap.lines or 0 for gap in dated.gaps)
+        return _Load(delivery.device, answers, statuses, dated.gaps, min(times, default=None), done)
 
     async def _apply_together(self, tx: Transaction, loads: Sequence[_Load], now: float, learned: Learned) -> None:
         """Apply the answers in rounds: in each, at most one of a device to a query, in the order they happened."""
@@ -328,6 +311,15 @@ class Ingest:
         told = answer.added[0].get("version")
         if isinstance(told, str) and told and told != device.osquery_version:
             await devices.note_osquery(tx, device.device_no, clean_text(told)[:255], iso(answer.unix_time))
+
+    async def _doubt(self, tx: Transaction, load: _Load, learned: Learned) -> None:
+        """Doubt what rests on the lines that a device lost."""
+        for gap in load.gaps:
+            for query in await queries_by_runs(tx, load.device.device_no, gap):
+                table = await self._registry.find(tx, query)
+                if table is not None:
+                    place = Place(load.device.device_no, table, self._cohorts.gap(query), learned)
+                    await apply_gap(tx, place, iso(gap.first_at), iso(gap.last_at))
 
     async def _keep_statuses(
         self, tx: Transaction, device: devices.Device, lines: Sequence[StatusLine], now: float, learned: Learned

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from server.store.deliveries import Delivery, Ingested
 from server.store.driver import DatabaseUnavailableError, TableBusyError, Transaction, Work
-from server.store.ingest import Delivery, Ingest, Ingested
+from server.store.ingest import Ingest
 
 log = logging.getLogger(__name__)
 

@@ -89,6 +89,8 @@ def _too_old(tables: Mapping[str, QueryTable], limits: Limits) -> Iterator[tuple
         ("muster_instants", "muster_instants", "at", "at", True),
         ("status_logs", "muster_status_logs", "at", "at", False),
         ("rejects", "muster_rejects", "rejected_at", "rejected_at", False),
+        ("posture_collector_gaps", "muster_gaps", "first_at", "noted_at", False),
+        ("muster_batches", "muster_batches", "at", "at", False),
         ("devices_history", "muster_device_facts", "valid_from", "valid_to", False),
     ):
         where, parameters = f"{last} IS NOT NULL AND {last} < ? AND {_held(first, last)}", [rows]

@@ -15,6 +15,14 @@ from server.store.driver import Transaction
 from server.wire.messages import Row
 
 _COLUMNS = "at, epoch, counter, version, whole, added, removed"
+_LOST_EPOCH = 2**63 - 1
+"""Sorts after every run of its instant."""
+_DOUBTFUL = (
+    "CASE WHEN EXISTS (SELECT 1 FROM muster_gaps g WHERE g.device_no = muster_runs_received.device_no"
+    " AND g.first_at <= muster_runs_received.at AND g.last_at >= muster_runs_received.at"
+    " AND (g.query = '*' OR g.query = (SELECT q.query FROM muster_queries q"
+    " WHERE q.table_name = muster_runs_received.table_name))) THEN 1 ELSE 0 END"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,8 @@ class Run:
     whole: bool
     added: list[dict[str, Any]]
     removed: list[dict[str, Any]]
+    doubtful: bool = False
+    """Whether the device has lost lines of its time, which may have been lines of this run."""
 
     @classmethod
     def of(cls, answer: Answer, at: str, version: str) -> Run:
@@ -42,9 +52,14 @@ class Run:
             removed=[_clean(row) for row in answer.removed],
         )
 
+    @classmethod
+    def lost(cls, at: str, version: str) -> Run:
+        """Stands for runs that were lost up to an instant: it changes nothing, and no run follows it."""
+        return cls(at=at, epoch=_LOST_EPOCH, counter=0, version=version, whole=False, added=[], removed=[])
+
     def follows(self, other: Run) -> bool:
         """Whether no run can lie between the other and this one."""
-        return self.epoch == other.epoch and self.counter == other.counter + 1
+        return self.epoch == other.epoch != _LOST_EPOCH and self.counter == other.counter + 1
 
 
 async def keep_run(tx: Transaction, device_no: int, table: str, run: Run) -> bool:
@@ -90,13 +105,13 @@ async def runs_from(tx: Transaction, device_no: int, table: str, at: str) -> tup
     None is from before the horizon, where runs have been dropped and the intervals alone know what was true.
     """
     before = await tx.row(
-        f"SELECT {_COLUMNS} FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at < ?"
+        f"SELECT {_COLUMNS}, 0 FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at < ?"
         " ORDER BY at DESC, epoch DESC, counter DESC LIMIT 1",
         (device_no, table, at),
     )
     after = await tx.rows(
-        f"SELECT {_COLUMNS}, horizon FROM muster_runs_received WHERE device_no = ? AND table_name = ? AND at >= ?"
-        " ORDER BY at, epoch, counter",
+        f"SELECT {_COLUMNS}, {_DOUBTFUL}, horizon FROM muster_runs_received"
+        " WHERE device_no = ? AND table_name = ? AND at >= ? ORDER BY at, epoch, counter",
         (device_no, table, at),
     )
     dropped_until = max((row[0] for row in after if row[-1]), default="")
@@ -116,7 +131,7 @@ async def beyond_horizon(tx: Transaction, device_no: int, table: str, at: str) -
 
 
 def _run(row: Sequence[Any]) -> Run:
-    at, epoch, counter, version, whole, added, removed = row
+    at, epoch, counter, version, whole, added, removed, doubtful = row
     return Run(
         at=at,
         epoch=epoch,
@@ -125,6 +140,7 @@ def _run(row: Sequence[Any]) -> Run:
         whole=bool(whole),
         added=orjson.loads(added),
         removed=orjson.loads(removed),
+        doubtful=bool(doubtful) or epoch == _LOST_EPOCH,
     )
 
 

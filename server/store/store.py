@@ -15,11 +15,13 @@ from server.normalize.devices import DeviceFacts
 from server.normalize.text import clean_text
 from server.store import access, devices
 from server.store.applications import content
-from server.store.asking import AskedQuestions
+from server.store.asking import ANSWERS_AT_ONCE, AskedQuestions
+from server.store.batches import Fate
 from server.store.cohorts import Cohorts
+from server.store.deliveries import Delivery, Ingested, Taken
 from server.store.driver import Driver, Transaction, Work
 from server.store.in_force import InForce, Part, in_force_at
-from server.store.ingest import Delivery, Ingest, Ingested, Taken
+from server.store.ingest import Ingest
 from server.store.intake import Intake
 from server.store.keyring import Keyring
 from server.store.questions import Questions
@@ -29,7 +31,7 @@ from server.store.shipped import table_shapes
 from server.store.shipping import ship_tables
 from server.store.tables import QueryTable
 from server.store.watch import ClockWatch
-from server.wire.messages import BadLine, LogBody
+from server.wire.messages import BadLine, CollectorBatch, LogBody
 
 log = logging.getLogger(__name__)
 
@@ -176,21 +178,30 @@ class Store:
 
     # -- devices -----------------------------------------------------------------------------------------------
 
-    async def enroll(self, secret: str, facts: DeviceFacts, host_identifier: str) -> str | None:
-        """Enrol a device and return its node key; None where the secret is wrong."""
+    async def enroll(
+        self, secret: str, facts: DeviceFacts, host_identifier: str, collector: str | None = None
+    ) -> str | None:
+        """Enrol a device and return its node key; None where the secret is wrong.
+
+        The key is osquery's, or that of the ``collector`` of a version.
+        """
 
         async def work(tx: Transaction) -> str | None:
             if not await access.may_enroll(tx, secret):
                 return None
-            return await devices.enroll(tx, facts, clean_text(host_identifier), self.clock())
+            return await devices.enroll(tx, facts, clean_text(host_identifier), self.clock(), collector)
 
         node_key = await self.write(work)
         self._keyring.forget()
         return node_key
 
-    async def device_of(self, node_key: str) -> devices.Device | None:
-        """Whose node key it is; None for one that is not in use. A revocation takes effect within two seconds."""
-        return await self._keyring.device_of(node_key)
+    async def device_of(self, node_key: str, agent: str = devices.OSQUERY) -> devices.Device | None:
+        """Whose node key it is; None for one that is not in use, or not that of an ``agent``.
+
+        A revocation takes effect within two seconds.
+        """
+        device = await self._keyring.device_of(node_key)
+        return device if device is not None and device.agent == agent else None
 
     async def heard(self, device_nos: Iterable[int]) -> None:
         """Note that these devices were heard of just now."""
@@ -210,6 +221,19 @@ class Store:
         if done.doubtful:
             self.clocks.doubt(device)
         return done
+
+    async def take(self, device: devices.Device, batch: CollectorBatch) -> Fate:
+        """Store a batch of a device's collector, unless it is known or has diverged. Returns when that is durable.
+
+        Its answers come first: they are durable before their lines count as delivered, and count once by themselves.
+        """
+        for start in range(0, len(batch.answers), ANSWERS_AT_ONCE):
+            await self.questions.answered(device, batch.answers[start : start + ANSWERS_AT_ONCE])
+        done = await self._intake.put(Delivery(device, batch.body, batch=batch.mark, backlog=batch.backlog))
+        self.taken.count_batch(done)
+        if done.doubtful:
+            self.clocks.doubt(device)
+        return done.fate
 
     async def reject(self, device: devices.Device, lines: Sequence[BadLine]) -> None:
         """Keep what a device sent and nobody could read."""

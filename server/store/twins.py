@@ -34,10 +34,10 @@ class _Known(NamedTuple):
     retired_at: str | None
 
 
-async def whose(tx: Transaction, facts: DeviceFacts, now: float) -> Whose:
-    """The device that these facts are of."""
+async def whose(tx: Transaction, facts: DeviceFacts, now: float, agent: str) -> Whose:
+    """The device that these facts are of, as one of its agents tells them."""
     if not facts.identity:
-        return Whose(None, None)
+        return Whose(None, await _beside(tx, facts, agent))
     by_name = await _known(tx, facts.identity_by_name)
     if by_name is not None:
         return Whose(facts.identity_by_name, by_name.device_no)
@@ -71,6 +71,24 @@ async def _is_another(tx: Transaction, facts: DeviceFacts, known: _Known, alive_
     if usable_serial(facts.serial):
         return False
     return not facts.instance_id or facts.instance_id != known.instance_id
+
+
+async def _beside(tx: Transaction, facts: DeviceFacts, agent: str) -> int | None:
+    """The device of a machine that tells nothing of its hardware, where its other agent enrolled before this one.
+
+    Both tell the mark of the same installation of osquery. It is looked for the first time only: copies of a machine
+    bear that mark too, and would take the device from each other for ever.
+    """
+    if not facts.instance_id:
+        return None
+    found = await tx.rows(
+        "SELECT d.device_no FROM muster_devices d WHERE d.identity IS NULL AND d.instance_id = ? AND d.hostname = ?"
+        " AND d.retired_at IS NULL"
+        " AND EXISTS (SELECT 1 FROM muster_node_keys k WHERE k.device_no = d.device_no AND k.revoked_at IS NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM muster_node_keys k WHERE k.device_no = d.device_no AND k.kind = ?)",
+        (facts.instance_id, facts.hostname, agent),
+    )
+    return int(found[0][0]) if len(found) == 1 else None
 
 
 async def _known(tx: Transaction, identity: str) -> _Known | None:

@@ -30,6 +30,10 @@ RATIO_FREE = 64 * MIB
 
 LINES_A_BODY = 100_000
 """Log lines a body may hold. osquery sends at most logger_tls_max_lines (1,024 by default)."""
+LINES_A_BATCH = 10_000
+"""Lines, answers and gaps of a collector's batch. More are refused whole, for the collector can split them."""
+QUESTION_CHARS = 1024
+"""Characters of the id of a question that is answered; ours have under 700."""
 ROWS_A_LINE = 1_000_000
 """Rows of one snapshot; 700,000 rows in one answer of a real osqueryd were seen."""
 LINE_BYTES = 16 * MIB
@@ -61,5 +65,14 @@ ENDPOINTS: dict[str, Limit] = {
         body=128 * MIB, inflated=128 * MIB, reason="one uncompressed body with every finished query; 45 MB was seen"
     ),
     "carve/begin": Limit(body=64 * KIB, inflated=64 * KIB, reason="seven short values"),
+    "collector/enroll": Limit(
+        body=1 * MIB, inflated=1 * MIB, reason="as for enroll: one row each of four small tables; anyone may call it"
+    ),
+    "collector/batch": Limit(
+        body=16 * MIB,
+        inflated=64 * MIB,
+        ratio=250,
+        reason="some thousand lines, or a few large ones; what is refused for its size is split and comes again",
+    ),
     "carve/block": Limit(body=16 * MIB, inflated=16 * MIB, reason="one base64 block; carves are not kept"),
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from server.wire import limits
 from server.wire.body import BadBodyError, decode, node_key_in
@@ -26,11 +28,14 @@ _OWN_KEYS = frozenset(
 )
 
 
-class _RoundedError(Exception):
+Read = TypeVar("Read")
+
+
+class RoundedError(Exception):
     """A number was too large for the fast parser and has lost digits; the body is to be read exactly."""
 
 
-class _BadLineError(ValueError):
+class BadLineError(ValueError):
     """This line cannot be stored; the message is the reason."""
 
 
@@ -40,31 +45,51 @@ def parse_log(raw: bytes, header_key: str = "", familiar: Container[bytes] = ())
     ``header_key`` is the node key of the request's header, for a body that has none. Snapshots whose rows' digests are
     ``familiar`` are left unread. Raises ``BadBodyError`` only when there is no node key anywhere.
     """
-    short, rows = cut(raw)
-    if rows:
-        try:
-            return _parse(short, decode(short), header_key, cut_rows=CutRows(rows, familiar))
-        except (_RoundedError, BadBodyError):
-            pass  # it is read again, as a whole and with more patience
     try:
-        return _parse(raw, decode(raw), header_key)
-    except _RoundedError:
-        return _parse(raw, decode(raw, exact=True), header_key, exact=True)
+        return read_object(raw, familiar, partial(_parse, header_key))
     except BadBodyError as error:
         return _salvage(raw, header_key, error)
 
 
-def _parse(raw: bytes, value: Any, header_key: str, *, exact: bool = False, cut_rows: CutRows | None = None) -> LogBody:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a body is being read: how long it is, whether every digit counts, and the rows that were cut out of it."""
+
+    size: int
+    exact: bool = False
+    cut_rows: CutRows | None = None
+
+
+def read_object(raw: bytes, familiar: Container[bytes], read: Callable[[dict[str, Any], Reading], Read]) -> Read:
+    """Return what ``read`` makes of the JSON object of a body that holds log lines; it may be asked up to three times.
+
+    Snapshots whose rows' digests are ``familiar`` are left unread. Raises ``BadBodyError``.
+    """
+    short, rows = cut(raw)
+    if rows:
+        try:
+            return read(_object(decode(short)), Reading(len(short), cut_rows=CutRows(rows, familiar)))
+        except (RoundedError, BadBodyError):
+            pass  # it is read again, as a whole and with more patience
+    try:
+        return read(_object(decode(raw)), Reading(len(raw)))
+    except RoundedError:
+        return read(_object(decode(raw, exact=True)), Reading(len(raw), exact=True))
+
+
+def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BadBodyError(f"body is a JSON {_kind(value)}, not an object")
+        raise BadBodyError(f"body is a JSON {kind_of(value)}, not an object")
+    return value
+
+
+def _parse(header_key: str, value: dict[str, Any], reading: Reading) -> LogBody:
     body = LogBody(node_key=text_of(value.get("node_key")) or header_key)
     lines = value.get("data")
     if not isinstance(lines, list):
-        _keep_bad(body, BadLine(reason=f"data is {_kind(lines)}, not an array of lines", sample=_sample(value)))
+        keep_bad(body, BadLine(reason=f"data is {kind_of(lines)}, not an array of lines", sample=sample_of(value)))
         return body
-    if len(raw) > limits.LINE_BYTES:  # else no line of it can be over the limit
-        lines = [line for line in lines if _short_enough(body, line)]
-    _read_lines(body, lines, text_of(value.get("log_type")), exact=exact, cut_rows=cut_rows)
+    read_lines(body, lines, text_of(value.get("log_type")), reading)
     return body
 
 
@@ -74,7 +99,7 @@ def _short_enough(body: LogBody, line: Any) -> bool:
         return True
     name = text_of(line.get("name")) if isinstance(line, dict) else ""
     reason = f"line of {size} characters is longer than {limits.LINE_BYTES}"
-    _keep_bad(body, BadLine(reason=reason, sample=_sample(line), name=name[: limits.NAME_CHARS]))
+    keep_bad(body, BadLine(reason=reason, sample=sample_of(line), name=name[: limits.NAME_CHARS]))
     return False
 
 
@@ -84,29 +109,30 @@ def parse_file_line(raw: bytes) -> LogBody:
     try:
         line = decode(raw, exact=True)
     except BadBodyError as error:
-        _keep_bad(body, BadLine(reason=str(error), sample=_sample(raw.decode("utf-8", "replace"))))
+        keep_bad(body, BadLine(reason=str(error), sample=sample_of(raw.decode("utf-8", "replace"))))
         return body
-    _read_lines(body, [line], "result", exact=True)
+    read_lines(body, [line], "result", Reading(0, exact=True))
     return body
 
 
-def _read_lines(
-    body: LogBody, lines: list[Any], log_type: str, *, exact: bool = False, cut_rows: CutRows | None = None
-) -> None:
+def read_lines(body: LogBody, lines: list[Any], log_type: str, reading: Reading) -> None:
+    """Add log lines to a body, those that cannot be read among the bad ones; ``log_type`` is osquery's, or empty."""
+    if reading.size > limits.LINE_BYTES:  # else no line of it can be over the limit
+        lines = [line for line in lines if _short_enough(body, line)]
     if len(lines) > limits.LINES_A_BODY:
-        _keep_bad(body, BadLine(reason=f"{len(lines)} lines in one body, {limits.LINES_A_BODY} are read", sample=""))
+        keep_bad(body, BadLine(reason=f"{len(lines)} lines in one body, {limits.LINES_A_BODY} are read", sample=""))
         lines = lines[: limits.LINES_A_BODY]
     for line in lines:
         try:
             if not isinstance(line, dict):
-                raise _BadLineError(f"line is {_kind(line)}, not an object")
+                raise BadLineError(f"line is {kind_of(line)}, not an object")
             if log_type == "status" or ("severity" in line and "name" not in line):
                 body.statuses.append(_status(line))
             else:
-                body.results.append(_result(line, exact, cut_rows))
-        except _BadLineError as error:
+                body.results.append(_result(line, reading.exact, reading.cut_rows))
+        except BadLineError as error:
             name = text_of(line.get("name")) if isinstance(line, dict) else ""
-            _keep_bad(body, BadLine(reason=str(error), sample=_sample(line), name=name[: limits.NAME_CHARS]))
+            keep_bad(body, BadLine(reason=str(error), sample=sample_of(line), name=name[: limits.NAME_CHARS]))
 
 
 def _result(line: dict[str, Any], exact: bool, cut_rows: CutRows | None) -> ResultLine:
@@ -116,13 +142,13 @@ def _result(line: dict[str, Any], exact: bool, cut_rows: CutRows | None) -> Resu
         line["snapshot"] = [] if unread else read_rows(raw_rows)
     name = line.get("name")
     if not isinstance(name, str) or not name.strip() or len(name) > limits.NAME_CHARS:
-        raise _BadLineError("line has no usable query name")
+        raise BadLineError("line has no usable query name")
     kind, added, removed = _rows(line, exact)
     return ResultLine(
         name=name,
-        unix_time=_whole(line, "unixTime"),
-        epoch=_whole(line, "epoch", 0),
-        counter=_whole(line, "counter", 0),
+        unix_time=whole_of(line, "unixTime"),
+        epoch=whole_of(line, "epoch", 0),
+        counter=whole_of(line, "counter", 0),
         kind=kind,
         added=added,
         removed=removed,
@@ -144,40 +170,44 @@ def _decorations(line: dict[str, Any]) -> Row:
 def _rows(line: dict[str, Any], exact: bool) -> tuple[str, list[Row], list[Row]]:
     action = line.get("action")
     if "snapshot" in line:
-        return "snapshot", _checked(line["snapshot"], "snapshot", exact), []
+        return "snapshot", checked_rows(line["snapshot"], "snapshot", exact), []
     if "diffResults" in line:
         # Very old agents sent "" for an empty difference.
         difference = line["diffResults"] or {}
         if not isinstance(difference, dict):
-            raise _BadLineError(f"diffResults is {_kind(difference)}, not an object")
+            raise BadLineError(f"diffResults is {kind_of(difference)}, not an object")
         added, removed = difference.get("added", []), difference.get("removed", [])
-        return "diff", _checked(added, "added", exact), _checked(removed, "removed", exact)
+        return "diff", checked_rows(added, "added", exact), checked_rows(removed, "removed", exact)
     if "columns" in line:
-        rows = _checked([line["columns"]], "columns", exact)
+        rows = checked_rows([line["columns"]], "columns", exact)
         if action == "added":
             return "event", rows, []
         if action == "removed":
             return "event", [], rows
         if action == "snapshot":
             return "snapshot_row", rows, []
-        raise _BadLineError(f"action {_sample(action)!r} is none of added, removed, snapshot")
-    raise _BadLineError("line has none of snapshot, diffResults, columns")
+        raise BadLineError(f"action {sample_of(action)!r} is none of added, removed, snapshot")
+    raise BadLineError("line has none of snapshot, diffResults, columns")
 
 
-def _checked(rows: Any, where: str, exact: bool) -> list[Row]:
+def checked_rows(rows: Any, where: str, exact: bool) -> list[Row]:
+    """The rows of a JSON value, each within the limits.
+
+    Raises ``BadLineError`` and, unless ``exact``, ``RoundedError``.
+    """
     if rows == "":
         return []
     if not isinstance(rows, list):
-        raise _BadLineError(f"{where} is {_kind(rows)}, not an array of rows")
+        raise BadLineError(f"{where} is {kind_of(rows)}, not an array of rows")
     if len(rows) > limits.ROWS_A_LINE:
-        raise _BadLineError(f"{where} has {len(rows)} rows, more than {limits.ROWS_A_LINE}")
+        raise BadLineError(f"{where} has {len(rows)} rows, more than {limits.ROWS_A_LINE}")
     if _plain(rows):
         return rows
     for row in rows:
         if not isinstance(row, dict):
-            raise _BadLineError(f"a row of {where} is {_kind(row)}, not an object")
+            raise BadLineError(f"a row of {where} is {kind_of(row)}, not an object")
         if len(row) > limits.COLUMNS_A_ROW:
-            raise _BadLineError(f"a row of {where} has {len(row)} columns, more than {limits.COLUMNS_A_ROW}")
+            raise BadLineError(f"a row of {where} has {len(row)} columns, more than {limits.COLUMNS_A_ROW}")
         for column, value in row.items():
             _check_value(column, value, exact)
     return rows
@@ -195,20 +225,20 @@ def _plain(rows: list[Any]) -> bool:
 def _check_value(column: str, value: Any, exact: bool) -> None:
     if isinstance(value, str):
         if len(value) > limits.VALUE_CHARS:
-            raise _BadLineError(f"column {column[:100]!r} holds {len(value)} characters")
+            raise BadLineError(f"column {column[:100]!r} holds {len(value)} characters")
     elif isinstance(value, float):
         if abs(value) >= _ROUNDED and value.is_integer() and not exact:
-            raise _RoundedError
+            raise RoundedError
     elif not isinstance(value, _SCALARS):
-        raise _BadLineError(f"column {column[:100]!r} holds {_kind(value)}, not a single value")
+        raise BadLineError(f"column {column[:100]!r} holds {kind_of(value)}, not a single value")
 
 
 def _status(line: dict[str, Any]) -> StatusLine:
     return StatusLine(
-        unix_time=_whole(line, "unixTime"),
-        severity=_whole(line, "severity", 0),
+        unix_time=whole_of(line, "unixTime"),
+        severity=whole_of(line, "severity", 0),
         filename=text_of(line.get("filename")),
-        line=_whole(line, "line", 0),
+        line=whole_of(line, "line", 0),
         message=text_of(line.get("message")),
         version=text_of(line.get("version")),
         host_identifier=text_of(line.get("hostIdentifier")),
@@ -216,13 +246,14 @@ def _status(line: dict[str, Any]) -> StatusLine:
     )
 
 
-def _whole(line: dict[str, Any], key: str, default: int | None = None) -> int:
+def whole_of(line: dict[str, Any], key: str, default: int | None = None) -> int:
+    """A whole number of 64 bits, also one written as text. Raises ``BadLineError``."""
     value = line.get(key, default)
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return value
-    raise _BadLineError(f"{key} is {_sample(value)!r}, not a whole number")
+    raise BadLineError(f"{key} is {sample_of(value)!r}, not a whole number")
 
 
 def _salvage(raw: bytes, header_key: str, cause: BadBodyError) -> LogBody:
@@ -234,13 +265,13 @@ def _salvage(raw: bytes, header_key: str, cause: BadBodyError) -> LogBody:
     text = raw.decode("utf-8", "replace")
     for line in _objects(text, text.find("[", text.find('"data"'))):
         if isinstance(line, dict):
-            _read_lines(body, [line], "", exact=True)
+            read_lines(body, [line], "", Reading(0, exact=True))
         else:
-            _keep_bad(body, BadLine(reason=str(cause), sample=_sample(line)))
+            keep_bad(body, BadLine(reason=str(cause), sample=sample_of(line)))
             if len(body.bad) >= BAD_LINES_A_BODY:
                 break
     if not (body.results or body.statuses or body.bad):
-        _keep_bad(body, BadLine(reason=str(cause), sample=_sample(text)))
+        keep_bad(body, BadLine(reason=str(cause), sample=sample_of(text)))
     return body
 
 
@@ -266,7 +297,8 @@ _LINE_START = re.compile(r'\{\s*"(?:snapshot|diffResults|name|hostIdentifier|col
 """Where a log line may begin: an object whose first key is one that lines begin with."""
 
 
-def _keep_bad(body: LogBody, line: BadLine) -> None:
+def keep_bad(body: LogBody, line: BadLine) -> None:
+    """Add a bad line to a body, up to a number of them."""
     if len(body.bad) < BAD_LINES_A_BODY:
         body.bad.append(line)
 
@@ -276,10 +308,12 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _sample(value: Any) -> str:
+def sample_of(value: Any) -> str:
+    """The beginning of a JSON value, for people to see."""
     return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))[:SAMPLE_CHARS]
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "missing"}
     return names.get(type(value), "a number")

@@ -104,10 +104,57 @@ class BadLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Lines of one query that a collector lost, and between when they were observed, in unix seconds.
+
+    ``query`` is a scheduled name, empty for status lines and ``*`` where it is not known which were lost.
+    """
+
+    query: str
+    lines: int | None
+    bytes: int | None
+    first_at: int
+    last_at: int
+    reason: str
+    dropped_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogBody:
-    """A /log request: the lines that can be read, and those that cannot."""
+    """A /log request or a collector's batch: the lines that can be read, those that cannot, and those that are lost."""
 
     node_key: str
     results: list[ResultLine] = field(default_factory=list)
     statuses: list[StatusLine] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchMark:
+    """Which lines of a collector's spool a batch holds: those after one number, through another."""
+
+    id: str
+    spool: str
+    lane: str
+    after: int
+    through: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What a collector has not delivered yet; ``oldest_at`` is the unix time of the oldest line, if there is any."""
+
+    lines: int
+    bytes: int
+    oldest_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorBatch:
+    """A batch of a collector."""
+
+    mark: BatchMark
+    body: LogBody
+    answers: list[QuestionAnswer]
+    backlog: Backlog | None

@@ -19,7 +19,19 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 def parse_enrollment(raw: bytes) -> Enrollment:
     """Read an enrolment. Tables osquery left out, or that are no object, are simply not there."""
+    return _enrollment(parse_object(raw))
+
+
+def parse_collector_enrollment(raw: bytes) -> tuple[Enrollment, str]:
+    """Read a collector's enrolment and its version. Raises ``BadBodyError`` for one that tells of no machine."""
     value = parse_object(raw)
+    enrollment = _enrollment(value)
+    if not enrollment.host_details.get("system_info") and not enrollment.host_details.get("osquery_info"):
+        raise BadBodyError("host_details tell neither system_info nor osquery_info")
+    return enrollment, text_of(value.get("collector"))
+
+
+def _enrollment(value: dict[str, Any]) -> Enrollment:
     details = value.get("host_details")
     tables: dict[str, Row] = {}
     if isinstance(details, dict):

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from server.store.deliveries import Ingested
 from server.store.devices import Device
-from server.store.ingest import Ingested
 from server.store.store import Store
 from server.wire.log import parse_log
 from tests.support.server import snapshot_line

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from server.store import intake
+from server.store.deliveries import Delivery, Ingested
 from server.store.driver import DatabaseUnavailableError, TableBusyError, Transaction, Work
-from server.store.ingest import Delivery, Ingested
 from server.store.intake import Intake
 from server.wire.log import parse_log
 from server.wire.messages import LogBody
