@@ -18,8 +18,8 @@ T = TypeVar("T")
 BUSY_SECONDS = 10.0
 """How long another process may be at work before this one gives up."""
 ATTEMPTS = 5
-INDEX_BYTES = 64 * 1024
-"""The index of the write-ahead log; it grows no larger with a log that is kept small."""
+BESIDE_BYTES = 128 * 1024
+"""The index of the write-ahead log, and the pages that a transaction writes beside its lines."""
 LARGEST_LINE = 16 * 2**20
 """Bytes of text; the server takes no longer line."""
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
@@ -40,7 +40,7 @@ class SpoolFile:
         self.log_bytes = min(2**20, budget // 16)
         """What the write-ahead log is kept to; one transaction, of the largest line, may come on top of it."""
         reserve = min(512 * 1024, budget // 16)
-        self.room = budget - 2 * self.log_bytes - self.largest - reserve - INDEX_BYTES
+        self.room = budget - 2 * self.log_bytes - self.largest - reserve - BESIDE_BYTES
         """Bytes for the pages of the file itself."""
         self._place = Place(path, reserve, clock)
         self._clock = clock
