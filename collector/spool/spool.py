@@ -15,7 +15,7 @@ from collector.spool.model import CORRUPT, LANES, LOG, REFUSED, Batch, Gap, Line
 from collector.spool.room import Room
 from collector.spool.schema import new_numbering
 
-LEAST_BUDGET = 512 * 1024
+LEAST_BUDGET = 2**20
 FREE_PAGES = 256
 """Unused pages a file may keep: they are about to be written again."""
 PAGES_AT_ONCE = 512

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from collector.spool import LANES, Batch, Gap, Line, Spool
 
-BUDGET = 512 * 1024
+BUDGET = 2**20
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a commit costs nothing: it is not the disk that is tried here."""
 KINDS = ("result", "snapshot", "status", "answer")
@@ -59,11 +59,11 @@ class Queue(RuleBasedStateMachine):
         who=st.integers(0, 1),
         lines=st.one_of(
             st.lists(
-                st.tuples(st.sampled_from(KINDS), st.sampled_from(["a", "b"]), st.sampled_from([10, 1500, 5000])),
+                st.tuples(st.sampled_from(KINDS), st.sampled_from(["a", "b"]), st.sampled_from([10, 1500, 10_000])),
                 min_size=1,
                 max_size=6,
             ),
-            st.tuples(st.tuples(st.sampled_from(KINDS), st.sampled_from(["a", "b"]), st.just(28_000))),
+            st.tuples(st.tuples(st.sampled_from(KINDS), st.sampled_from(["a", "b"]), st.just(60_000))),
         ),
         times=st.integers(1, 12),
     )

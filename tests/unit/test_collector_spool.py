@@ -12,7 +12,7 @@ import pytest
 
 from collector.spool import Batch, Gap, Line, Spool
 
-BUDGET = 2**20
+BUDGET = 2 * 2**20
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_room_is_given_back(tmp_path: Path) -> None:
         spool.put([result(n, 1000) for n in range(n, n + 1000)])
     assert path.stat().st_size + path.with_name("spool.db-wal").stat().st_size > 20_000_000
     assert len(drained(spool, lines=1000)) == 20_000
-    assert spool.stats().file_bytes < 2 * 2**20
+    assert spool.stats().file_bytes < 4 * 2**20, "and most of that is held back"
 
 
 def test_notes(spool: Spool, path: Path) -> None:
