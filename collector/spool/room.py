@@ -115,16 +115,18 @@ class Room:
             (line.kind, line.name, line.at, checksum(line.kind, line.name, line.at, line.text), line.text),
         )
         self._count(line.lane, 1, len(line.text))
-        if line.kind == "snapshot":
+        if line.kind in ("result", "snapshot"):
             self._connection.execute(
-                "INSERT INTO heads (name, seq) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq",
-                (line.name, done.lastrowid),
+                "INSERT INTO heads (name, seq, at) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET at = excluded.at, seq = CASE WHEN ? THEN excluded.seq ELSE seq END",
+                (line.name, done.lastrowid, line.at, line.kind == "snapshot"),
             )
 
     def _supersede(self, name: str) -> int | None:
         """The newest snapshot of that name is not the newest any more; its number."""
         row = self._connection.execute(
-            "SELECT l.seq FROM heads AS h JOIN lines AS l ON l.seq = h.seq WHERE h.name = ?", (name,)
+            "SELECT l.seq FROM heads AS h JOIN lines AS l ON l.seq = h.seq WHERE h.name = ? AND l.kind = 'snapshot'",
+            (name,),
         ).fetchone()
         if row is None:
             return None

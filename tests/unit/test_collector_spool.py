@@ -329,3 +329,16 @@ def test_many_threads(path: Path) -> None:
     reader.join()
     for who in range(4):
         assert [line for line in seen if line.name == f"w{who}"] == [result(n, name=f"w{who}") for n in range(50)]
+
+
+def test_when_a_query_was_last_observed(spool: Spool) -> None:
+    spool.put([result(0), snapshot(5), status(9), answer(9), result(2)])
+    drained(spool)
+    assert spool.observed() == {"q": 1002, "s": 1005}
+
+
+def test_notes_go_with_lines(spool: Spool) -> None:
+    spool.put([answer(0)], {"live": b"1", "evidence": b"2"})
+    assert (spool.get("live"), spool.get("evidence"), spool.answers()) == (b"1", b"2", {""})
+    spool.put([], {"live": b"3"})
+    assert spool.get("live") == b"3"
