@@ -41,8 +41,10 @@ def read_state(note: bytes | None) -> State:
         found = json.loads(note or b"{}")
         running = found.get("running")
         return State(
-            *(_instants(found.get(key)) for key in ("seen", "said", "barred")),
-            running=(str(running[0]), str(running[1]), int(running[2])) if running else None,
+            _instants(found.get("seen")),
+            _instants(found.get("said")),
+            _instants(found.get("barred")),
+            (str(running[0]), str(running[1]), int(running[2])) if running else None,
         )
     except (ValueError, TypeError, AttributeError, IndexError, KeyError):
         return State()
