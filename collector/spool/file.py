@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -18,12 +19,14 @@ T = TypeVar("T")
 BUSY_SECONDS = 10.0
 """How long another process may be at work before this one gives up."""
 ATTEMPTS = 5
-INDEX_BYTES = 64 * 1024
-"""The index of the write-ahead log; it grows no larger with a log that is kept small."""
+BESIDE_BYTES = 128 * 1024
+"""The index of the write-ahead log, and the pages that a transaction writes beside its lines."""
 LARGEST_LINE = 16 * 2**20
 """Bytes of text; the server takes no longer line."""
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 """Result codes of a damaged file. Our statements are right, so that an error in one (no such table) is damage too."""
+ROOMY = 64 * 2**20
+"""Free bytes with which a disk is not full."""
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 
 
@@ -39,8 +42,8 @@ class SpoolFile:
         """Bytes of one line's text at most."""
         self.log_bytes = min(2**20, budget // 16)
         """What the write-ahead log is kept to; one transaction, of the largest line, may come on top of it."""
-        reserve = min(512 * 1024, budget // 16)
-        self.room = budget - 2 * self.log_bytes - self.largest - reserve - INDEX_BYTES
+        reserve = 3 * self.log_bytes  # what is in the log may have to find a place in the file first
+        self.room = budget - 2 * self.log_bytes - self.largest - reserve - BESIDE_BYTES
         """Bytes for the pages of the file itself."""
         self._place = Place(path, reserve, clock)
         self._clock = clock
@@ -60,7 +63,10 @@ class SpoolFile:
         Raises:
             SpoolFullError: Nothing could be written, and nothing was.
         """
-        return self._run("BEGIN IMMEDIATE", work, urgent=urgent)
+        result = self._run("BEGIN IMMEDIATE", work, urgent=urgent)
+        if not urgent:
+            self._place.hold_room()
+        return result
 
     def maintain(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Run statements that are no transaction; that they fail harms nothing."""
@@ -87,18 +93,27 @@ class SpoolFile:
             last: Exception | None = None
             for _ in range(ATTEMPTS):
                 try:
-                    result = self._transaction(self._open(), begin, work)
+                    connection = self._open()
+                    if not urgent:
+                        self._keep_log_short(connection)
+                    result = self._transaction(connection, begin, work)
                     # Set aside by another process before our commit: what we did is not in the file that counts.
                     if self._place.identity() == self._identity:
                         return result
                     self.close()
                 except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
                     raise  # the caller's fault
-                except (sqlite3.Error, DamagedError, OSError) as error:
+                except (sqlite3.Error, DamagedError, UnicodeDecodeError, OSError) as error:
                     last = error
                     if not self._mended(error, urgent=urgent):
                         raise SpoolFullError(f"{self.path}: {error}") from error
             raise SpoolFullError(f"{self.path}: {last or 'replaced again and again'}")
+
+    def _keep_log_short(self, connection: sqlite3.Connection) -> None:
+        """A full disk stops a checkpoint without a word: take no more then, while there is room to get out of it."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.with_name(self.path.name + "-wal").stat().st_size > 2 * self.log_bytes:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _transaction(self, connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         connection.execute(begin)
@@ -141,17 +156,34 @@ class SpoolFile:
             connection.close()
             raise
         self._connection = connection
-        self._place.hold_room()
         return connection
+
+    def _emptied_log(self) -> bool:
+        """The log can be written from its beginning again: that takes no room."""
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection is not None:
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        return True
+
+    def _only_seems_full(self) -> bool:
+        """A page number that is damaged lies behind every disk's end."""
+        try:
+            if shutil.disk_usage(self.path.parent).free < ROOMY or self._connection is None:
+                return False
+            return self._connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]
+        except sqlite3.Error as error:
+            return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE
+        except (OSError, UnicodeDecodeError):
+            return False
 
     def _mended(self, error: Exception, *, urgent: bool) -> bool:
         """Whether it is worth trying again."""
         if isinstance(error, OSError):
             return False
         code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in FULL:
-            return urgent and self._place.give_room()
-        if code is not None and code & 0xFF not in DAMAGE:
+        if code is not None and code & 0xFF in FULL and not (code == sqlite3.SQLITE_FULL and self._only_seems_full()):
+            return urgent and self._place.give_room() and self._emptied_log()
+        if code is not None and code & 0xFF not in DAMAGE | FULL:
             self.close()
             return bool(code == sqlite3.SQLITE_READONLY_DBMOVED)
         damaged = self._identity

@@ -11,6 +11,8 @@ from collector.spool.model import LANES, LOG, Batch, Dropped, LaneStats, Line, S
 from collector.spool.room import checksum, integer
 
 OF_LANE = {LOG: "kind <> 'answer'", "live": "kind = 'answer'"}
+MOST_NAMES = 1000
+"""Queries of which the last observation is remembered."""
 BESIDE = ("", "-wal", "-shm", ".reserve")
 """The files of a spool, by what is added to its name."""
 
@@ -77,7 +79,16 @@ def forget_lines(connection: sqlite3.Connection, batch: Batch) -> None:
     if batch.lane == LOG:
         connection.execute("DELETE FROM superseded WHERE seq <= ?", (batch.through,))
         if not waiting(connection, LOG):
-            connection.execute("DELETE FROM heads")
+            # Names of queries that are not asked any more.
+            connection.execute(
+                "DELETE FROM heads WHERE seq <= (SELECT seq FROM heads ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+                (MOST_NAMES,),
+            )
+
+
+def observed(connection: sqlite3.Connection) -> dict[str, int]:
+    """When each query was last observed."""
+    return {str(name): integer(at) for name, at in connection.execute("SELECT name, at FROM heads")}
 
 
 def stats(connection: sqlite3.Connection, path: Path) -> SpoolStats:

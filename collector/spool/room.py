@@ -69,9 +69,10 @@ class Room:
             if len(line.text) > self._largest:
                 self._lose([(line, len(line.text))], TOO_LARGE)
                 continue
-            rank = RANK[line.kind]
-            if self._used + size > self._limit and not self._give_way(size, rank) and line.kind != "gap":
+            old = self._supersede(line.name) if line.kind == "snapshot" else None
+            if self._used + size > self._limit and not self._give_way(size, RANK[line.kind]) and line.kind != "gap":
                 self._lose([(line, len(line.text))], FULL)
+                self._connection.execute("DELETE FROM superseded WHERE seq = ?", (old,))
                 continue
             self._insert(line)
             self._used += size
@@ -114,17 +115,23 @@ class Room:
             (line.kind, line.name, line.at, checksum(line.kind, line.name, line.at, line.text), line.text),
         )
         self._count(line.lane, 1, len(line.text))
-        if line.kind != "snapshot":
-            return
-        self._connection.execute(
-            "INSERT OR IGNORE INTO superseded SELECT l.seq FROM heads AS h JOIN lines AS l ON l.seq = h.seq"
-            " WHERE h.name = ? AND l.kind = 'snapshot'",
-            (line.name,),
-        )
-        self._connection.execute(
-            "INSERT INTO heads (name, seq) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq",
-            (line.name, done.lastrowid),
-        )
+        if line.kind in ("result", "snapshot"):
+            self._connection.execute(
+                "INSERT INTO heads (name, seq, at) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET at = excluded.at, seq = CASE WHEN ? THEN excluded.seq ELSE seq END",
+                (line.name, done.lastrowid, line.at, line.kind == "snapshot"),
+            )
+
+    def _supersede(self, name: str) -> int | None:
+        """The newest snapshot of that name is not the newest any more; its number."""
+        row = self._connection.execute(
+            "SELECT l.seq FROM heads AS h JOIN lines AS l ON l.seq = h.seq WHERE h.name = ? AND l.kind = 'snapshot'",
+            (name,),
+        ).fetchone()
+        if row is None:
+            return None
+        self._connection.execute("INSERT OR IGNORE INTO superseded (seq) VALUES (?)", row)
+        return integer(row[0])
 
     def _count(self, lane: str, lines: int, size: int) -> None:
         self._connection.execute(

@@ -26,7 +26,7 @@ CREATE TABLE lines (
 CREATE INDEX lines_status ON lines (seq) WHERE kind = 'status';
 CREATE INDEX lines_gap ON lines (seq) WHERE kind = 'gap';
 CREATE INDEX lines_answer ON lines (seq) WHERE kind = 'answer';
-CREATE TABLE heads (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE heads (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE superseded (seq INTEGER PRIMARY KEY);
 CREATE TABLE lanes (
     lane TEXT PRIMARY KEY,

@@ -12,7 +12,7 @@ import pytest
 
 from collector.spool import Batch, Gap, Line, Spool
 
-BUDGET = 2**20
+BUDGET = 2 * 2**20
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_the_budget_is_what_is_on_the_disk(spool: Spool, path: Path, size: int) 
     assert BUDGET * 0.55 < most <= BUDGET
     kept = spool.stats()
     assert kept.file_bytes <= BUDGET
-    assert kept.bytes > BUDGET * 0.3
+    assert kept.bytes > BUDGET * 0.25
     drained(spool)
     assert spool.stats().bytes == 0
 
@@ -245,7 +245,7 @@ def test_room_is_given_back(tmp_path: Path) -> None:
         spool.put([result(n, 1000) for n in range(n, n + 1000)])
     assert path.stat().st_size + path.with_name("spool.db-wal").stat().st_size > 20_000_000
     assert len(drained(spool, lines=1000)) == 20_000
-    assert spool.stats().file_bytes < 2 * 2**20
+    assert spool.stats().file_bytes < 4 * 2**20, "and most of that is held back"
 
 
 def test_notes(spool: Spool, path: Path) -> None:
@@ -329,3 +329,16 @@ def test_many_threads(path: Path) -> None:
     reader.join()
     for who in range(4):
         assert [line for line in seen if line.name == f"w{who}"] == [result(n, name=f"w{who}") for n in range(50)]
+
+
+def test_when_a_query_was_last_observed(spool: Spool) -> None:
+    spool.put([result(0), snapshot(5), status(9), answer(9), result(2)])
+    drained(spool)
+    assert spool.observed() == {"q": 1002, "s": 1005}
+
+
+def test_notes_go_with_lines(spool: Spool) -> None:
+    spool.put([answer(0)], {"live": b"1", "evidence": b"2"})
+    assert (spool.get("live"), spool.get("evidence"), spool.answers()) == (b"1", b"2", {""})
+    spool.put([], {"live": b"3"})
+    assert spool.get("live") == b"3"
