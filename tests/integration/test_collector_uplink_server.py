@@ -15,7 +15,7 @@ from collector.spool import Line
 from tests.support.collector_peer import CollectorPeer
 from tests.support.core.running import Core, core
 from tests.support.relay import relay
-from tests.support.server import Server, ask, database_of, muster_here, serving
+from tests.support.server import Server, ask, muster_here, serving
 from tests.support.uplink import Uplink, uplink
 
 
@@ -51,14 +51,14 @@ async def stored(database: str) -> list[int]:
     return [int(uid) for (uid,) in found]
 
 
-async def test_what_is_spooled_is_stored_once(osqueryd: Core, tmp_path: Path, kind: str) -> None:
-    with database_of(kind, tmp_path) as url, serving(tmp_path, database=url) as (server, made):
+async def test_what_is_spooled_is_stored_once(osqueryd: Core, tmp_path: Path, empty: str) -> None:
+    with serving(tmp_path, database=empty) as (server, made):
         (tmp_path / "enroll_secret").write_text(made["enroll_secret"])
         async with uplink(tmp_path, f"http://127.0.0.1:{server.port}", osqueryd.socket) as device:
             put(device, range(5))
             await device.until(lambda: not device.waiting())
-        assert await stored(url) == list(range(5))
-        told = await asyncio.to_thread(ask, url, "SELECT hostname, version, backlog_lines FROM posture_collectors")
+        assert await stored(empty) == list(range(5))
+        told = await asyncio.to_thread(ask, empty, "SELECT hostname, version, backlog_lines FROM posture_collectors")
         assert told == [["stand-in", "0.1.0", 5]]
 
 
