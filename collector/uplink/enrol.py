@@ -106,7 +106,10 @@ class Enrolment:
             await self._missing.wait()
             tries = 0
             if self._taken_back:
-                await asyncio.sleep(min(MOST_SECONDS, squared(self._taken_back, MOST_SECONDS) + AGAIN_SECONDS))
+                wait = min(MOST_SECONDS, squared(self._taken_back, MOST_SECONDS) + AGAIN_SECONDS)
+                self._standing.enrolment_problem = "the server took back a key that never served; enrolment waits"
+                log.warning("the key never served: the next try to enrol is in %.0f s", wait)
+                await asyncio.sleep(wait)
             while not self._key:
                 tries += 1
                 try:

@@ -12,7 +12,7 @@ import orjson
 
 from collector import VERSION
 from collector.settings import Settings
-from collector.uplink.said import plain
+from collector.uplink.said import BROKEN, plain
 from collector.uplink.tls import Tls
 
 CONNECT_SECONDS = 20.0
@@ -61,6 +61,7 @@ class Http:
         self._proxy = settings.proxy
         self._tls = Tls(settings)
         self._session: aiohttp.ClientSession | None = None
+        self._heard = False
 
     async def post(
         self,
@@ -87,7 +88,7 @@ class Http:
                 raise UndeliveredError("the server answers with one redirection after the other")
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a TimeoutError is an OSError
             timed_out = isinstance(error, TimeoutError)
-            raise UndeliveredError(plain(error, seconds), timed_out=timed_out) from error
+            raise UndeliveredError(self._said(error, seconds), timed_out=timed_out) from error
 
     async def websocket(self, path: str, *, key: str, most: int) -> aiohttp.ClientWebSocketResponse:
         """Open a websocket for messages of ``most`` bytes; answers other than 101 are told by the error's text."""
@@ -104,7 +105,7 @@ class Http:
         except aiohttp.WSServerHandshakeError as error:
             raise RefusedChannelError(error.status) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise UndeliveredError(plain(error), timed_out=isinstance(error, TimeoutError)) from error
+            raise UndeliveredError(self._said(error), timed_out=isinstance(error, TimeoutError)) from error
 
     async def close(self) -> None:
         """Hang up."""
@@ -121,6 +122,7 @@ class Http:
             proxy=self._proxy_for_server(),
             ssl=self._tls.context(),
         ) as response:
+            self._heard = True
             received = bytearray()
             async for chunk in response.content.iter_chunked(CHUNK):
                 received += chunk
@@ -128,6 +130,12 @@ class Http:
                     raise UndeliveredError(f"the answer is longer than {most} bytes")
             target = response.headers.get("Location") if response.status in (307, 308) else None
             return Answer(response.status, bytes(received), _seconds(response.headers.get("Retry-After", ""))), target
+
+    def _said(self, error: BaseException, seconds: float = 0) -> str:
+        said = plain(error, seconds)
+        # What a server that wants a certificate says is mostly lost with the connection it closes.
+        unshown = said == BROKEN and self._tls.anonymous and not self._heard
+        return f"{said}; if it asks for a client certificate, client_cert is to be set" if unshown else said
 
     def _redirected(self, url: str, target: str) -> str:
         """Where to send the same again: on the same server only, since what is sent is meant for no other."""

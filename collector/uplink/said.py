@@ -8,6 +8,7 @@ import aiohttp
 
 _CERTIFICATE_WANTED = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")
 _CERTIFICATE_REFUSED = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "ACCESS_DENIED")
+BROKEN = "the connection broke before there was an answer"
 
 
 def plain(error: BaseException, seconds: float = 0) -> str:
@@ -28,7 +29,7 @@ def plain(error: BaseException, seconds: float = 0) -> str:
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return f"the server answered {error.status} instead of opening a channel"
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionError):
-        return "the connection broke before there was an answer"
+        return BROKEN
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"what came is no HTTP of the server's ({type(error).__name__})"
@@ -37,10 +38,10 @@ def plain(error: BaseException, seconds: float = 0) -> str:
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
     seen: BaseException | None = error
     for _ in range(5):
-        if isinstance(seen, ssl.SSLError):
-            return seen
-        if isinstance(seen, aiohttp.ClientConnectorCertificateError):
+        if isinstance(seen, aiohttp.ClientConnectorCertificateError):  # it is an SSLError, too, but an empty one
             seen = seen.certificate_error
+        elif isinstance(seen, ssl.SSLError):
+            return seen
         elif isinstance(seen, aiohttp.ClientConnectorError):
             seen = seen.os_error
         elif seen is not None:

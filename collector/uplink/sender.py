@@ -26,7 +26,7 @@ SENT_NOTE_SECONDS = 60.0
 MOST_BYTES, LEAST_BYTES = 4 * 1024 * 1024, 64 * 1024
 MOST_LINES = 1000
 MOST_REQUEST_SECONDS = 600.0
-LOOK_SECONDS = {LOG: 5.0, LIVE: 60.0}
+LOOK_SECONDS = {LOG: 5.0, LIVE: 15.0}
 """How often a lane is looked at unasked. Log lines come from another process, answers wake their lane."""
 WAIT_SECONDS = (1.0, 3600.0)
 """Bounds of what the server may ask for."""

@@ -29,8 +29,9 @@ class Tls:
         self._settings = settings
         self._files = tuple(filter(None, (settings.ca_file, settings.client_cert, settings.client_key)))
         self._state = self._looked_at()
-        self._plain = settings.server.startswith("http://")
-        self._context = None if self._plain else _made(settings)
+        self._context = None if settings.server.startswith("http://") else _made(settings)
+        self.anonymous = self._context is not None and settings.client_cert is None
+        """Over TLS, but without a certificate of our own."""
 
     def context(self) -> ssl.SSLContext | bool:
         """That of the files as they are; the one before where they cannot be used now (half written, mostly)."""
