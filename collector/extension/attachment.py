@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector import VERSION
-from collector.extension.keeping import Kept, Keeper
+from collector.extension.keeping import Keeper, Kept
 from collector.extension.listening import Listening, answers
 from collector.osqueryd import Osquery, OsqueryGoneError, Plugins, Server
 

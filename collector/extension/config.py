@@ -83,7 +83,7 @@ class Config:
         if request.get("action") == "genConfig":
             return 0, [{SOURCE: self.text()}]
         if request.get("action") == "genPack":
-            # A pack named by a reference: the server's packs stand in the config itself, so there is nothing to refer to.
+            # A pack named by a reference: the server's stand in the config itself, so there is nothing to refer to.
             _LOG.warning("the pack %s is not in the config but refers elsewhere: it is left out", request.get("name"))
             return 0, [{request.get("name", ""): "{}"}]
         return 1, []

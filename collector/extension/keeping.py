@@ -32,6 +32,11 @@ class Keeper:
     def __init__(self, descriptor: int | None) -> None:
         self._line = None if descriptor is None else sockets.socket(fileno=descriptor)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there was such a process at the start."""
+        return self._line is not None
+
     def hold(self, uuid: int, listener: sockets.socket) -> None:
         """Have the socket held."""
         if self._line is not None:
