@@ -205,7 +205,7 @@ class Supervisor:
 
 
 def wait_after(died_at_once: int) -> float:
-    """Seconds until the next start, after so many deaths at once in a row: none after the first two, in the end five minutes."""
+    """Seconds until the next start, after so many deaths at once in a row: at first none, in the end five minutes."""
     if died_at_once >= HOPELESS:
         return HOPELESS_WAIT
     return 0.0 if died_at_once <= 2 else min(MOST_WAIT, 2.0 ** (died_at_once - 3))

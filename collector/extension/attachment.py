@@ -17,6 +17,7 @@ NAME = "muster"
 """The extension's name, which ``--extensions_require`` of osqueryd asks for; its plugins have it, too."""
 CALL_SECONDS = 10.0
 """How long osqueryd may take to answer what every attached extension asks."""
+TRIES = 3
 DRAIN_SECONDS = 5.0
 """How long calls under way may take when this extension ends or is relieved."""
 
@@ -41,7 +42,8 @@ class Attachment:
         interval: Seconds between looks at osqueryd, and between attempts to reach it.
         keeper: Holds our socket should this process die.
         goes_on: Asked before each attempt whether there is still somebody to attach to.
-        attached: Called after each registration, with osqueryd's version.
+        looked: Called with our uuid after each registration and at each look, for what else is to be done with
+            osqueryd now and then.
     """
 
     def __init__(
@@ -52,14 +54,14 @@ class Attachment:
         interval: float,
         keeper: Keeper,
         goes_on: Callable[[], bool] = lambda: True,
-        attached: Callable[[Osquery], None] = lambda osquery: None,
+        looked: Callable[[Osquery, int], None] = lambda osquery, uuid: None,
     ) -> None:
         self._socket = socket
         self._plugins = plugins
         self._interval = interval
         self._keeper = keeper
         self._goes_on = goes_on
-        self._attached = attached
+        self._looked = looked
         self._ended = threading.Event()  # by us
         self._hurry = threading.Event()  # something happened: look now
         self._said_goodbye = False
@@ -97,25 +99,23 @@ class Attachment:
         """Register, or take over the place of one that died; None if neither can be done now."""
         with Osquery(self._socket, CALL_SECONDS) as osquery:
             try:
-                uuid, reason = osquery.register(NAME, VERSION, self._plugins)
-                if not uuid:
-                    uuid = self._vacant(osquery, reason)
-                if not uuid:
-                    return None
-                place = self._serve(uuid, Listening.at(self._path(uuid)))
-                # A place that was vacant may have been cleared away just before we took it.
-                if reason and not self._is_listed(osquery, uuid):
-                    self._leave(place)
-                    return None
+                for _ in range(TRIES):
+                    uuid, reason = osquery.register(NAME, VERSION, self._plugins)
+                    if not uuid:
+                        uuid = self._vacant(osquery, reason)
+                    if not uuid:
+                        return None
+                    place = self._serve(uuid, Listening.at(self._path(uuid)))
+                    if not reason or self._is_listed(osquery, uuid):
+                        how = " in the place of one that ended" if reason else ""
+                        self._say(f"attached to osqueryd at {self._socket}{how}")
+                        return place
+                    self._leave(place)  # it was cleared away just before we took it: now there is room
             except OsqueryGoneError as error:
                 self._say(f"osqueryd cannot be reached: {error}")
-                return None
             except OSError as error:
                 self._say(f"the socket for osqueryd's calls cannot be made: {error}")
-                return None
-            self._say(f"attached to osqueryd at {self._socket}" + (" in the place of one that ended" if reason else ""))
-            self._attached(osquery)
-            return place
+        return None
 
     def _vacant(self, osquery: Osquery, reason: str) -> int:
         """The uuid under which osqueryd still lists an extension of our name that is dead, or may be relieved."""
@@ -147,6 +147,7 @@ class Attachment:
                 try:
                     if not self._is_listed(osquery, place.uuid):
                         return self._say("osqueryd does not list this extension any more")
+                    self._look(osquery, place.uuid)
                 except OsqueryGoneError as error:
                     if not error.timed_out:  # busy is not gone: while it is gone nobody can connect
                         return self._say(f"osqueryd is gone: {error}")
@@ -154,6 +155,14 @@ class Attachment:
                     return self._say("another process answers osqueryd's calls now")
                 self._wait()
         return None
+
+    def _look(self, osquery: Osquery, uuid: int) -> None:
+        try:
+            self._looked(osquery, uuid)
+        except OsqueryGoneError:
+            raise
+        except Exception:
+            _LOG.exception("what is done beside answering osqueryd failed")
 
     def _leave(self, place: _Place) -> None:
         # osqueryd is not told: it sees for itself within seconds, and until then the next of us takes over the place.

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
+from zlib import crc32
 
 import orjson
 
 from collector.extension.logger import dumped
-from collector.osqueryd import Answer
 from collector.spool import Line
 
 SOURCE = "muster"
@@ -22,8 +21,10 @@ NOTE = "config"
 """The spool's note with the server's message: its ``config`` is the text for osqueryd."""
 TOLD_NOTE = "config_refused"
 """The spool's note of the refusals told today."""
-NO_CONFIG = "{}"
-"""Given while none is known: osqueryd starts with an empty schedule. An error would end it at its start."""
+UNKNOWN = 1
+"""The code of the answer while no config is known. osqueryd goes on with what it has, its backup at a start, and asks
+again soon; an empty config would count as a config, and end every query.
+"""
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Config:
         notes: The spool.
         permit: Takes out of a config's text what may not run.
         tell: Takes the status lines of what was refused.
+        policy: Something that changes when what is permitted may have changed.
         clock: Unix time.
     """
 
@@ -67,21 +69,26 @@ class Config:
         notes: Notes,
         permit: Callable[[str], Permitted],
         tell: Callable[[Iterable[Line]], None],
+        policy: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._notes = notes
         self._permit = permit
         self._tell = tell
+        self._policy = policy
         self._clock = clock
         self._lock = threading.Lock()
         self._last = ""
-        self.given = ""
-        """The text given last; empty before the first."""
+        self._last_of: object = None
+        self.is_asked = False
+        """Whether osqueryd gets its config here."""
 
     def __call__(self, request: dict[str, str]) -> Answer:
         """Answer one call."""
         if request.get("action") == "genConfig":
-            return 0, [{SOURCE: self.text()}]
+            self.is_asked = True
+            text = self.text()
+            return (0, [{SOURCE: text}]) if text else (UNKNOWN, [])
         if request.get("action") == "genPack":
             # A pack named by a reference: the server's stand in the config itself, so there is nothing to refer to.
             _LOG.warning("the pack %s is not in the config but refers elsewhere: it is left out", request.get("name"))
@@ -89,22 +96,33 @@ class Config:
         return 1, []
 
     def text(self) -> str:
-        """The config as osqueryd is to have it now; never raises."""
+        """The config as osqueryd is to have it now, empty if none is known; never raises."""
         with self._lock:
             try:
-                self._last = self._current() or self._last
+                noted = self._notes.get(NOTE)
+                if noted is not None:
+                    self._last_of = self._state(noted)
+                    self._last = self._permitted(noted)
             except Exception as error:
-                # What osqueryd has is better than nothing, which it would take for an empty schedule.
-                _LOG.error("the config cannot be read, osqueryd is given the last one: %s", error)
-            self.given = self._last or NO_CONFIG
-            return self.given
+                # What osqueryd had is better than nothing, which it would take for an empty schedule.
+                _LOG.error("the config cannot be read, osqueryd goes on with the last one: %s", error)
+            return self._last
 
-    def _current(self) -> str:
-        noted = self._notes.get(NOTE)
-        if noted is None:
-            return ""
-        text = orjson.loads(noted)["config"]
-        permitted = self._permit(text)
+    def news(self) -> str:
+        """The config if it, or what the policy lets through of it, changed since it was given; else empty."""
+        with self._lock:
+            noted = self._notes.get(NOTE)
+            if noted is None or self._state(noted) == self._last_of:
+                return ""
+            before = self._last
+        text = self.text()
+        return text if text != before else ""
+
+    def _state(self, noted: bytes) -> object:
+        return crc32(noted), self._policy()
+
+    def _permitted(self, noted: bytes) -> str:
+        permitted = self._permit(orjson.loads(noted)["config"])
         if not isinstance(orjson.loads(permitted.text), dict):
             raise ValueError("it is not a JSON object")
         self._tell_refused(permitted.refused)

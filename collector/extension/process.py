@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 
 from collector.extension.attachment import NAME, Attachment
-from collector.extension.config import Config
+from collector.extension.config import SOURCE, Config
 from collector.extension.holding import RETRY_SECONDS, Holding
 from collector.extension.keeping import Keeper, Kept
 from collector.extension.logger import Logger
 from collector.logs import to_stderr
-from collector.osqueryd import Osquery, OsqueryGoneError
+from collector.osqueryd import Osquery
 from collector.policy import DeviceTables, Policy
 from collector.policy.schedule import permitted_config
 from collector.settings import Settings
-from collector.spool import Spool
+from collector.spool import Spool, SpoolFullError
+
+NEWS_SECONDS = 10.0
+"""Between looks at whether the config changed."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,19 +32,24 @@ class Process:
         self._spool = Spool(settings.spool_path, settings.spool_bytes)
         self._holding = Holding(self._spool)
         self.logger = Logger(self._holding)
-        self.config = Config(self._spool, lambda text: permitted_config(self._policy, text), self._holding.put)
-        self._policy = Policy.load(settings.policy_file, DeviceTables(self._spool))
+        self.config = Config(
+            self._spool, lambda text: permitted_config(self._policy, text), self._holding.put, self._policy_state
+        )
+        self._uuid = 0
+        self._next_news = 0.0
+        self._tables = DeviceTables(self._spool)
+        self._policy = Policy.load(settings.policy_file, self._tables)
         self._ended = threading.Event()
 
     def run(self, settings: Settings, *, interval: float, kept: Kept | None, keeper: Keeper) -> int:
-        """Stay attached until SIGTERM or, where another process started this one, until both it and osqueryd are gone."""
+        """Stay attached until SIGTERM or, if another process started this one, until both it and osqueryd are gone."""
         attachment = Attachment(
             settings.socket,
             {"logger": {NAME: self.logger}, "config": {NAME: self.config}},
             interval=interval,
             keeper=keeper,
             goes_on=lambda: not keeper.is_gone(),
-            attached=self._attached,
+            looked=self._looked,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: attachment.end())
@@ -53,13 +62,38 @@ class Process:
         self._spool.close()
         return 0
 
-    def _attached(self, osquery: Osquery) -> None:
-        try:
+    def _looked(self, osquery: Osquery, uuid: int) -> None:
+        if uuid != self._uuid:
+            self._uuid = uuid
             rows = osquery.query("SELECT version FROM osquery_info").rows
-        except OsqueryGoneError as error:
-            _LOG.debug("osqueryd's version is not known: %s", error)
-        else:
             self.logger.version = rows[0].get("version", "") if rows else ""
+            if self._policy.rules.reads:
+                # Not asked for while osqueryd waits for its config: it may not be able to answer then.
+                DeviceTables(self._spool, osquery.query).refresh()
+        if self.config.is_asked and time.monotonic() >= self._next_news:
+            self._next_news = time.monotonic() + NEWS_SECONDS
+            self._push(osquery)
+
+    def _push(self, osquery: Osquery) -> None:
+        """Give osqueryd a new config now: it may ask for it in hours, or never again."""
+        try:
+            text = self.config.news()
+        except SpoolFullError as error:
+            _LOG.debug("whether there is a new config cannot be read: %s", error)
+            return
+        if text:
+            problem = osquery.update_config(SOURCE, text)
+            if problem:
+                _LOG.error("osqueryd does not take the new config: %s", problem)
+            else:
+                _LOG.info("osqueryd has the new config")
+
+    def _policy_state(self) -> object:
+        return (
+            self._policy.problem,
+            self._policy.rules,
+            self._tables.tables() is None if self._policy.rules.reads else None,
+        )
 
     def _retry(self) -> None:
         while not self._ended.wait(RETRY_SECONDS):
