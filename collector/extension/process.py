@@ -19,7 +19,7 @@ from collector.policy.schedule import permitted_config
 from collector.settings import Settings
 from collector.spool import Spool, SpoolFullError
 
-NEWS_SECONDS = 10.0
+NEWS_SECONDS = 5.0
 """Between looks at whether the config changed."""
 
 _LOG = logging.getLogger(__name__)
