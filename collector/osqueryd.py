@@ -189,17 +189,16 @@ class Stream(TTransportBase):  # type: ignore[misc]
 
     def _take_large(self, size: int) -> bytes:
         """A long string, read into the memory it stays in: it may be most of what this process uses."""
-        whole = bytearray(size)
-        have = len(self._read) - self._at
-        whole[:have] = self._read[self._at :]
+        whole = bytearray(memoryview(self._read)[self._at :])
         self._read, self._at = b"", 0
-        with memoryview(whole) as view:
-            while have < size:
+        piece = bytearray(_READ_BYTES)
+        with memoryview(piece) as view:
+            while len(whole) < size:  # grown by what came, not by what is announced
                 self._wait()
-                got = self._connection.recv_into(view[have:])
+                got = self._connection.recv_into(view[: min(_READ_BYTES, size - len(whole))])
                 if not got:
                     raise EOFError("the connection was closed")
-                have += got
+                whole += view[:got]
         return whole  # type: ignore[return-value]  # what thrift does with bytes a bytearray can
 
     def readAll(self, size: int) -> bytes:

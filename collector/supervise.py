@@ -217,7 +217,11 @@ def command() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and where this package is, also when it was not installed but put on the path."""
+    """Ours, and where this package is, also when it was not installed but put on the path.
+
+    The C library is told to give memory back: after one large snapshot a process would else stay large.
+    """
     here = str(Path(__file__).parent.parent)
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != here]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, *paths])}
+    memory = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+    return {**memory, **os.environ, "PYTHONPATH": os.pathsep.join([here, *paths])}

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 from zlib import crc32
 
 import orjson
 
 from collector.extension.logger import dumped
+from collector.osqueryd import Answer
 from collector.spool import Line
 
 SOURCE = "muster"
@@ -123,10 +125,11 @@ class Config:
 
     def _permitted(self, noted: bytes) -> str:
         permitted = self._permit(orjson.loads(noted)["config"])
-        if not isinstance(orjson.loads(permitted.text), dict):
+        text = permitted.text
+        if not isinstance(orjson.loads(text), dict):
             raise ValueError("it is not a JSON object")
         self._tell_refused(permitted.refused)
-        return permitted.text
+        return text
 
     def _tell_refused(self, refused: Mapping[str, str]) -> None:
         """Say of each refused query, once a day, that it failed: so it is an error there, not a silence."""

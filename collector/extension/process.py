@@ -19,7 +19,7 @@ from collector.policy.schedule import permitted_config
 from collector.settings import Settings
 from collector.spool import Spool, SpoolFullError
 
-NEWS_SECONDS = 10.0
+NEWS_SECONDS = 5.0
 """Between looks at whether the config changed."""
 
 _LOG = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ class Process:
         self._spool = Spool(settings.spool_path, settings.spool_bytes)
         self._holding = Holding(self._spool)
         self.logger = Logger(self._holding)
+        self._tables = DeviceTables(self._spool)
+        self._policy = Policy.load(settings.policy_file, self._tables)
         self.config = Config(
             self._spool, lambda text: permitted_config(self._policy, text), self._holding.put, self._policy_state
         )
         self._uuid = 0
         self._next_news = 0.0
-        self._tables = DeviceTables(self._spool)
-        self._policy = Policy.load(settings.policy_file, self._tables)
         self._ended = threading.Event()
 
     def run(self, settings: Settings, *, interval: float, kept: Kept | None, keeper: Keeper) -> int:

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.support.core.wire import Answer
+
 if TYPE_CHECKING:
     from tests.support.core.daemon import Daemon
 
@@ -57,6 +59,16 @@ class Configurer:
             sources = {name: text for row in answer.rows for name, text in row.items()}
         self._sources.update(sources)
         return self._merged()
+
+    def update(self, source: str, text: str) -> Answer:
+        """What an extension pushes: applied at once; a text that is no JSON is said, and loses its queries."""
+        self._sources[source] = text
+        self._daemon.config = self._merged()
+        try:
+            json.loads(text)
+        except ValueError:
+            return Answer(1, "Error parsing the config JSON", [])
+        return Answer(0, "OK", [])
 
     def sources(self) -> list[dict[str, str]]:
         return [dict(self._sources)]

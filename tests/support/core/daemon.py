@@ -138,6 +138,8 @@ class Daemon:
         """A call of a plugin, core's own or an extension's, over core's socket."""
         if self.extensions.offering(registry, item):
             return self.extensions.call(registry, item, request)
+        if registry == "config" and item == "filesystem" and request.get("action") == "update":
+            return self.configurer.update(request["source"], request["data"])
         if registry == "config" and item == self.flags.config_plugin:
             return Answer(0, "OK", self.configurer.sources())
         if registry == "logger" and item in BUILT_IN:
