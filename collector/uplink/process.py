@@ -42,7 +42,10 @@ log = logging.getLogger("uplink")
 
 def components(context: Context) -> list[Component]:
     """Everything the uplink does; parts are imported here, so that the process holds what it runs and no more."""
-    return [context.enrolment, *context.sender.lanes]
+    from collector.uplink.owner import Deeds, owner_components, policy_of
+
+    policy, tables = policy_of(context)
+    return [context.enrolment, *context.sender.lanes, *owner_components(context, policy, tables, Deeds(context))]
 
 
 def main(settings: Settings) -> int:

@@ -17,6 +17,7 @@ from collector.uplink.body import built
 from collector.uplink.context import Standing
 from collector.uplink.enrol import Enrolment
 from collector.uplink.http import REQUEST_SECONDS, Answer, Http, UndeliveredError
+from collector.uplink.sent import Sent
 
 PATH = "/api/collector/batch"
 SENT_NOTE = "sent"
@@ -64,6 +65,7 @@ class Lane:
         self.name = f"lane {lane}"
         self._lane = lane
         self._spool = spool
+        self._sent = Sent(spool)
         self._http = http
         self._enrolment = enrolment
         self._standing = standing
@@ -139,6 +141,8 @@ class Lane:
 
     async def _taken(self, batch: Batch, key: str) -> None:
         await asyncio.to_thread(self._spool.settle, batch)
+        if self._lane == LOG:
+            await asyncio.to_thread(self._sent.taken, batch)
         self._enrolment.served(key)
         self._backoff.reset()
         self._most_bytes = min(MOST_BYTES, 2 * self._most_bytes)
