@@ -57,8 +57,10 @@ class Control:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        bound = await asyncio.to_thread(_bound, self._path)
+        new = self._path.with_name(f"{self._path.name}.new")
+        bound = await asyncio.to_thread(_bound, new)
         server = await asyncio.start_unix_server(self._connected, sock=bound, limit=REQUEST_BYTES)
+        new.replace(self._path)  # it is there when it listens; one that was left behind gives way
         try:
             async with server:
                 await server.serve_forever()
@@ -148,7 +150,7 @@ async def _write(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
 
 
 def _bound(path: Path) -> socket.socket:
-    """A socket that everybody may connect to. One that was left behind gives way: only one uplink runs."""
+    """A socket that everybody may connect to."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
