@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from collector.openness.words import count
 from collector.spool import SpoolFullError
 
 LOOK_SECONDS = 0.25
+_GOING_ON: set[asyncio.Future[str]] = set()
+"""The loop keeps no hold of what runs beside."""
+
+log = logging.getLogger(__name__)
 
 Say = Callable[[str], Awaitable[None]]
 
@@ -72,12 +77,20 @@ async def sync(sources: Sources, doing: Doing, say: Say, wait: float) -> dict[st
 
 
 async def _evidence(doing: Doing, watch: _Watch) -> str:
-    """No more than half of the time is given to it: what waits is sent in any case."""
-    try:
-        async with asyncio.timeout(watch.seconds / 2):
-            return await doing.evidence()
-    except TimeoutError:
+    """Wait for half of the time at most, for what waits is sent in any case; it goes on if it takes longer."""
+    taking = asyncio.ensure_future(doing.evidence())
+    _GOING_ON.add(taking)
+    taking.add_done_callback(_over)
+    done, _ = await asyncio.wait([taking], timeout=watch.seconds / 2)
+    if not done:
         return "still being taken"
+    return f"could not be taken: {taking.exception()}" if taking.exception() else taking.result()
+
+
+def _over(taking: asyncio.Future[str]) -> None:
+    _GOING_ON.discard(taking)
+    if not taking.cancelled() and taking.exception():
+        log.error("the evidence asked for could not be taken", exc_info=taking.exception())
 
 
 async def _send(sources: Sources, doing: Doing, say: Say, watch: _Watch) -> None:

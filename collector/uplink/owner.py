@@ -19,13 +19,13 @@ if TYPE_CHECKING:  # thrift is loaded when it is first needed
 OSQUERY_SECONDS = 10.0
 TABLES_SECONDS = 600.0
 """Between two looks at which tables osqueryd has, for the extension, which cannot ask while it is asked."""
-NO_EVIDENCE = "nothing to take, since no part of this collector takes it"
+NO_EVIDENCE = "nothing takes it here"
 
 log = logging.getLogger("uplink.owner")
 
 
-def policy_of(context: Context) -> tuple[Policy, DeviceTables]:
-    """The device's own policy, and the tables that it is held against."""
+def policy_of(context: Context) -> Policy:
+    """The device's own policy."""
 
     def ask(sql: str) -> QueryResult:
         connection = context.osquery(OSQUERY_SECONDS)
@@ -34,24 +34,21 @@ def policy_of(context: Context) -> tuple[Policy, DeviceTables]:
         finally:
             connection.close()
 
-    tables = DeviceTables(context.spool, ask)
-    return Policy.load(context.settings.policy_file, tables), tables
+    return Policy.load(context.settings.policy_file, DeviceTables(context.spool, ask))
 
 
 class TablesKept:
-    """The component that has osqueryd say its tables now and then, while the policy denies any."""
+    """The component that has osqueryd say its tables now and then, while the policy denies any: they are noted."""
 
     name = "tables"
 
-    def __init__(self, policy: Policy, tables: DeviceTables) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._tables = tables
 
     async def run(self) -> None:
         """Look, until cancelled."""
         while True:
-            if await asyncio.to_thread(lambda: self._policy.rules.reads):
-                await asyncio.to_thread(self._tables.refresh)
+            await asyncio.to_thread(lambda: self._policy.rules.reads and self._policy.tables())
             await asyncio.sleep(TABLES_SECONDS)
 
 
@@ -83,7 +80,7 @@ class Deeds:
         return await self._verdicts() if self._verdicts else False
 
 
-def owner_components(context: Context, policy: Policy, tables: DeviceTables, deeds: Deeds) -> list[Component]:
+def owner_components(context: Context, policy: Policy, deeds: Deeds) -> list[Component]:
     """The components for the owner."""
     sources = Sources(context.settings, context.spool, policy, context.osquery, context.standing)
-    return [TablesKept(policy, tables), Control(sources, deeds)]
+    return [TablesKept(policy), Control(sources, deeds)]

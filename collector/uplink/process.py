@@ -44,8 +44,7 @@ def components(context: Context) -> list[Component]:
     """Everything the uplink does; parts are imported here, so that the process holds what it runs and no more."""
     from collector.uplink.owner import Deeds, owner_components, policy_of
 
-    policy, tables = policy_of(context)
-    return [context.enrolment, *context.sender.lanes, *owner_components(context, policy, tables, Deeds(context))]
+    return [context.enrolment, *context.sender.lanes, *owner_components(context, policy_of(context), Deeds(context))]
 
 
 def main(settings: Settings) -> int:

@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,11 +244,12 @@ def test_times_and_sizes_as_a_person_reads_them() -> None:
 class Doing:
     """Does nothing, or what a test says."""
 
-    def __init__(self, send: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, send: Callable[[], None] = lambda: None, evidence: Awaitable[str] | None = None) -> None:
         self.send = send
+        self._evidence = evidence
 
     async def evidence(self) -> str:
-        return "nothing was missing"
+        return await self._evidence if self._evidence else "nothing was missing"
 
     async def verdicts(self) -> bool:
         return True
@@ -350,6 +351,15 @@ async def test_a_sync_says_what_came_of_it(sources: Sources) -> None:
     async with listening(sources, Doing(fail), uid=0) as asked:
         found = await asked({"do": "sync", "wait": 5})
         assert (found["left"], found["problem"]) == (1, "the server cannot be reached")
+
+
+async def test_evidence_that_takes_long_goes_on_and_what_fails_is_told(sources: Sources) -> None:
+    taken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with listening(sources, Doing(evidence=taken), uid=0) as asked:
+        assert (await asked({"do": "sync", "wait": 0.1}))["evidence"] == "still being taken"
+        assert not taken.done()
+        taken.set_exception(ZeroDivisionError("by zero"))
+        assert (await asked({"do": "sync", "wait": 5}))["evidence"] == "could not be taken: by zero"
 
 
 async def test_nobody_keeps_osqueryd_busy_by_asking(sources: Sources) -> None:
