@@ -78,8 +78,11 @@ def _queries(found: Mapping[str, Any], now: float, sql: bool) -> Iterator[str]:
 
 def _query(one: Mapping[str, Any], found: Mapping[str, Any], now: float, sql: bool) -> Iterator[str]:
     inner = " " * 12
-    refused = " (refused by this device's own policy)" if one["refused"] else ""
-    yield f"  {printable(one['query'])}{refused}"
+    past = one["runs"] and found["osqueryd"]["fetches_config"]
+    refused = (
+        " (DENIED by this device's own policy, but run past it)" if past else " (refused by this device's own policy)"
+    )
+    yield f"  {printable(one['query'])}{refused if one['refused'] else ''}"
     yield paragraph(one["description"] or "(no description)", "      ")
     yield paragraph(", ".join(_column(column) for column in one["columns"]) or "?", inner, "      What: ")
     yield paragraph("; ".join(one["controls"]) or "for the inventory", inner, "      Why:  ")
@@ -87,7 +90,9 @@ def _query(one: Mapping[str, Any], found: Mapping[str, Any], now: float, sql: bo
     if when:
         yield paragraph(when, inner, "      When: ")
     if one["refused"]:
-        yield paragraph(one["refused"], inner, "      But:  ")
+        yield paragraph(
+            one["refused"] + ("; osqueryd runs it all the same, see below" if past else ""), inner, "      But:  "
+        )
     if sql:
         origins = [f"{column['name']} is {column['description']}" for column in one["columns"] if column["description"]]
         if origins:
@@ -110,13 +115,12 @@ def _when(one: Mapping[str, Any], found: Mapping[str, Any], now: float) -> str:
     if one["denylisted"]:
         said.append("not run for a day, since osqueryd ended over it")
     elif one["runs"]:
-        said.append(f"last ran {ago(now, one['ran_at'])}" if one["ran_at"] else "has not run yet")
-    if one["ran_at"] and osqueryd["sends"]:
-        said.append("osqueryd sends it itself, some seconds later")
+        ran = f"last ran {ago(now, one['ran_at'])}" if one["ran_at"] else "has not run yet"
+        said.append(f"{ran}, and was then sent by osqueryd" if one["ran_at"] and osqueryd["sends"] else ran)
     if one["sent_at"]:
-        said.append(f"the collector last sent it {ago(now, one['sent_at'])}")
+        said.append(f"last sent by the collector {ago(now, one['sent_at'])}")
     elif one["ran_at"] and osqueryd["hands_over"]:
-        said.append("the collector has sent nothing of it yet")
+        said.append("not sent by the collector yet")
     return "; ".join(said)
 
 

@@ -128,8 +128,8 @@ def _other(row: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _sent(sources: Sources, name: str) -> tuple[int | None, int | None]:
-    note = sources.note(SENT_NOTE)
-    pair = note.get(name) if isinstance(note, dict) else None
+    note = sources.sent() if sources.sent is not None else sources.note(SENT_NOTE)
+    pair = note.get(name) if isinstance(note, Mapping) else None
     if isinstance(pair, list) and len(pair) == 2:
         return _number(pair[0]), _number(pair[1])
     return None, None

@@ -86,6 +86,8 @@ class Sources:
     policy: Policy
     osquery: Callable[[float], Connection]
     standing: Standing | None = None
+    sent: Callable[[], Mapping[str, Sequence[int]]] | None = None
+    """What the uplink knows of when it sent each query's answer; a minute later it is in the spool's note."""
     clock: Callable[[], float] = time.time
 
     def note(self, key: str) -> Any:

@@ -82,5 +82,7 @@ class Deeds:
 
 def owner_components(context: Context, policy: Policy, deeds: Deeds) -> list[Component]:
     """The components for the owner."""
-    sources = Sources(context.settings, context.spool, policy, context.osquery, context.standing)
+    sources = Sources(
+        context.settings, context.spool, policy, context.osquery, context.standing, context.sender.sent.names
+    )
     return [TablesKept(policy), Control(sources, deeds)]

@@ -41,7 +41,9 @@ class Sender:
     """Both lanes."""
 
     def __init__(self, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing) -> None:
-        self._lanes = {lane: Lane(lane, spool, http, enrolment, standing) for lane in LANES}
+        self.sent = Sent(spool)
+        """When each query's answer was last taken by the server."""
+        self._lanes = {lane: Lane(lane, spool, http, enrolment, standing, self.sent) for lane in LANES}
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -61,11 +63,13 @@ class Sender:
 class Lane:
     """One lane's deliveries, in order."""
 
-    def __init__(self, lane: str, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing) -> None:
+    def __init__(
+        self, lane: str, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing, sent: Sent
+    ) -> None:
         self.name = f"lane {lane}"
         self._lane = lane
         self._spool = spool
-        self._sent = Sent(spool)
+        self._sent = sent
         self._http = http
         self._enrolment = enrolment
         self._standing = standing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -37,6 +38,10 @@ class Sent:
         if self._written_at is None or time.monotonic() - self._written_at >= NOTE_SECONDS:
             self._spool.keep(NOTE, orjson.dumps(names))
             self._written_at = time.monotonic()
+
+    def names(self) -> Mapping[str, Sequence[int]]:
+        """What is known by now: [observed at, sent at] by name."""
+        return dict(self._known())
 
     def _known(self) -> dict[str, list[int]]:
         if self._names is None:

@@ -194,7 +194,7 @@ def test_the_owner_is_told_what_is_collected(device: Device) -> None:
         assert "users.directory, which is denied" in by_name["homes"]["refused"]
     assert found["asked"][0]["rows"] == 3
     assert "the commands typed into a terminal" in found["never"]["unread"]
-    assert "the collector last sent it" in told and "| SELECT uid, username FROM users;" in told
+    assert "last sent by the collector" in told and "| SELECT uid, username FROM users;" in told
     assert "directory (kept as a digest)" in told
 
 

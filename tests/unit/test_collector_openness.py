@@ -91,7 +91,7 @@ def sources(folder: Path) -> Iterator[Sources]:
     (folder / "node_key").write_text("key")
     with closing(Spool(folder / "spool.db", 1 << 26)) as spool:
         policy = Policy.load(settings.policy_file, GivenTables(osquery_tables()), owner=os.getuid())
-        yield Sources(settings, spool, policy, Osqueryd(), Standing(), lambda: NOW)
+        yield Sources(settings, spool, policy, Osqueryd(), Standing(), clock=lambda: NOW)
 
 
 def test_a_device_that_is_well_has_no_problems(sources: Sources) -> None:
@@ -123,7 +123,7 @@ def _gone(seconds: float) -> Osqueryd:
     ids=["stopped", "silent", "never"],
 )
 def test_what_is_wrong_is_told_with_the_rest(sources: Sources, standing: Standing | None, said: str) -> None:
-    found = status(Sources(sources.settings, sources.spool, sources.policy, _gone, standing, lambda: NOW))
+    found = status(Sources(sources.settings, sources.spool, sources.policy, _gone, standing, clock=lambda: NOW))
     assert said in found["problems"] and "osqueryd does not answer" in found["problems"]
     assert "does not answer: no socket" in status_text(found, NOW)
 
@@ -185,7 +185,7 @@ RUN = {
 
 
 def _told(sources: Sources, osqueryd: Osqueryd, *, sql: bool = False) -> str:
-    sources = Sources(sources.settings, sources.spool, sources.policy, osqueryd, Standing(), lambda: NOW)
+    sources = Sources(sources.settings, sources.spool, sources.policy, osqueryd, Standing(), clock=lambda: NOW)
     return disclosure_text(disclosure(sources), NOW, sql=sql)
 
 
@@ -194,12 +194,12 @@ def test_who_sends_what_ran_is_told(sources: Sources) -> None:
     flags = {"disable_logging": "false", "tls_hostname": "other.example.org"}
     tls = _told(sources, Osqueryd({**flags, "logger_plugin": "tls"}, [RUN]))
     assert "osqueryd sends the answers of its schedule to other.example.org itself." in tls
-    assert "last ran 10 minutes ago; osqueryd sends it itself, some seconds later" in tls
+    assert "last ran 10 minutes ago, and was then sent by osqueryd" in tls
     assert "Every hour" in tls and "Why:  No guests" in tls
     ours = Osqueryd({**flags, "logger_plugin": "filesystem,muster"}, [RUN])
-    assert "last ran 10 minutes ago; the collector has sent nothing of it yet" in _told(sources, ours)
+    assert "last ran 10 minutes ago; not sent by the collector yet" in _told(sources, ours)
     sources.spool.keep("sent_queries", json.dumps({QUERY["name"]: [int(NOW) - 300, int(NOW) - 120]}).encode())
-    assert "the collector last sent it 2 minutes ago" in _told(sources, ours)
+    assert "last sent by the collector 2 minutes ago" in _told(sources, ours)
     assert "osqueryd has none of them in its schedule just now" in _told(sources, Osqueryd(flags))
     denied = Osqueryd(flags, [{**RUN, "denylisted": "1"}])
     assert "not run for a day, since osqueryd ended over it" in _told(sources, denied)
@@ -210,6 +210,12 @@ def test_what_goes_past_the_policy_is_told(sources: Sources) -> None:
     said = " ".join(_told(sources, past).split())
     assert "osqueryd fetches its schedule and live questions of its own from its server itself, past the policy" in said
     assert "disable_tables" in said
+    sources.settings.policy_file.write_text('deny_tables = ["users"]')
+    sources.spool.keep("config", json.dumps({"queries": [QUERY]}).encode())
+    past.schedule = [RUN]
+    assert "users (DENIED by this device's own policy, but run past it)" in _told(sources, past)
+    past.flags["config_plugin"] = "muster"
+    assert "users (refused by this device's own policy)" in _told(sources, past)
     assert "past the policy" not in _told(sources, Osqueryd({"config_plugin": "muster"}))
 
 
