@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from collector import VERSION
 from collector.settings import CONFIG_FILE, CONFIG_VARIABLE, SettingsError, load
@@ -85,7 +86,72 @@ def _parser() -> argparse.ArgumentParser:
     extension.add_argument("--kept", help=argparse.SUPPRESS)
     extension.add_argument("--keeper", type=int, help=argparse.SUPPRESS)
     extension.set_defaults(command=_extension)
+
+    _owner_commands(commands, common)
     return parser
+
+
+def _owner_commands(commands: Any, common: argparse.ArgumentParser) -> None:
+    """The commands for whoever uses the device; none of them needs to be root while the collector runs."""
+    codes = "Exit codes: 0 ok, 1 failed, 2 usage, 3 problems found."
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="for machines: one JSON object")
+    status = commands.add_parser(
+        "status",
+        parents=[common, as_json],
+        help="how this device fares, and whether the server hears of it",
+        description="Say how this device fares and how to mend what fails, and whether the server hears of it.",
+        epilog=codes,
+    )
+    status.set_defaults(command=_status)
+    disclose = commands.add_parser(
+        "disclose",
+        parents=[common, as_json],
+        help="what is collected from this device, why, and where it goes",
+        description="Say what is collected from this device, how often, why and where it goes; what its own policy"
+        " refuses, what was asked live, and what is not collected.",
+        epilog=codes,
+    )
+    disclose.add_argument("--sql", action="store_true", help="with every statement, and where each column comes from")
+    disclose.set_defaults(command=_disclose)
+    sync = commands.add_parser(
+        "sync",
+        parents=[common, as_json],
+        help="send what waits, take the day's evidence and fetch the verdicts, now",
+        description="Send what waits, take the day's evidence and fetch the server's verdicts now, and say what came"
+        " of it. Once a minute, but for root.",
+        epilog=codes,
+    )
+    sync.add_argument("--wait", type=_seconds, default=60.0, metavar="SECONDS", help="at most 60 (the default)")
+    sync.set_defaults(command=_sync)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to 60")
+    return seconds
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from collector.openness.commands import owner_settings, status_command
+
+    return status_command(owner_settings(arguments.config), as_json=arguments.json)
+
+
+def _disclose(arguments: argparse.Namespace) -> int:
+    from collector.openness.commands import disclose_command, owner_settings
+
+    return disclose_command(owner_settings(arguments.config), as_json=arguments.json, sql=arguments.sql)
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from collector.openness.commands import owner_settings, sync_command
+
+    return sync_command(owner_settings(arguments.config), as_json=arguments.json, wait=arguments.wait)
 
 
 def _uplink(arguments: argparse.Namespace) -> int:

@@ -73,6 +73,10 @@ class Policy:
             parts.append(f"the column{'s' if len(names) > 1 else ''} {', '.join(names)}")
         return f"denies {'; '.join(parts)}" if parts else ""
 
+    def tables(self) -> Tables | None:
+        """The tables that statements are held against; None as long as they are not known."""
+        return self._source.tables()
+
     def unknown(self) -> list[str]:
         """Entries of the policy that fit nothing this device's osqueryd has: often a slip of the pen."""
         rules, tables = self.rules, self._source.tables()

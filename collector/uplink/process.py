@@ -42,7 +42,9 @@ log = logging.getLogger("uplink")
 
 def components(context: Context) -> list[Component]:
     """Everything the uplink does; parts are imported here, so that the process holds what it runs and no more."""
-    return [context.enrolment, *context.sender.lanes]
+    from collector.uplink.owner import Deeds, owner_components, policy_of
+
+    return [context.enrolment, *context.sender.lanes, *owner_components(context, policy_of(context), Deeds(context))]
 
 
 def main(settings: Settings) -> int:

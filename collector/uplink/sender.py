@@ -17,6 +17,7 @@ from collector.uplink.body import built
 from collector.uplink.context import Standing
 from collector.uplink.enrol import Enrolment
 from collector.uplink.http import REQUEST_SECONDS, Answer, Http, UndeliveredError
+from collector.uplink.sent import Sent
 
 PATH = "/api/collector/batch"
 SENT_NOTE = "sent"
@@ -40,7 +41,9 @@ class Sender:
     """Both lanes."""
 
     def __init__(self, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing) -> None:
-        self._lanes = {lane: Lane(lane, spool, http, enrolment, standing) for lane in LANES}
+        self.sent = Sent(spool)
+        """When each query's answer was last taken by the server."""
+        self._lanes = {lane: Lane(lane, spool, http, enrolment, standing, self.sent) for lane in LANES}
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -60,10 +63,13 @@ class Sender:
 class Lane:
     """One lane's deliveries, in order."""
 
-    def __init__(self, lane: str, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing) -> None:
+    def __init__(
+        self, lane: str, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing, sent: Sent
+    ) -> None:
         self.name = f"lane {lane}"
         self._lane = lane
         self._spool = spool
+        self._sent = sent
         self._http = http
         self._enrolment = enrolment
         self._standing = standing
@@ -139,6 +145,8 @@ class Lane:
 
     async def _taken(self, batch: Batch, key: str) -> None:
         await asyncio.to_thread(self._spool.settle, batch)
+        if self._lane == LOG:
+            await asyncio.to_thread(self._sent.taken, batch)
         self._enrolment.served(key)
         self._backoff.reset()
         self._most_bytes = min(MOST_BYTES, 2 * self._most_bytes)

@@ -55,6 +55,13 @@ DEFAULTS: dict[str, list[Row]] = {
     ],
     "uptime": [{"days": 0, "hours": 1, "minutes": 0, "seconds": 0, "total_seconds": 3600}],
 }
+_LISTS = """
+CREATE TEMP VIEW listed_tables AS SELECT type, name, tbl_name,
+  'CREATE VIRTUAL TABLE ' || name || ' USING ' || name AS sql
+FROM main.sqlite_master WHERE type = 'table';
+CREATE TEMP VIEW listed_views AS SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE type = 'view';
+"""
+"""osquery's tables are virtual and temporary, and SQLite lists them as such."""
 _READS_ONLY = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 
 
@@ -72,6 +79,7 @@ class Tables:
                 self._create(table["name"], {column["name"]: column["type"] for column in table["columns"]})
         for name, rows in DEFAULTS.items():
             self.fill(name, rows)
+        self._database.executescript(_LISTS)
 
     def load(self, path: Path) -> None:
         """Read a JSON file of tables."""
@@ -118,7 +126,9 @@ class Tables:
             self._database.execute("BEGIN")
             self._database.set_authorizer(_authorize)
             try:
-                cursor = self._database.execute(sql)
+                cursor = self._database.execute(
+                    sql.replace("sqlite_temp_master", "listed_tables").replace("sqlite_master", "listed_views")
+                )
                 names = [column[0] for column in cursor.description or []]
                 rows = [dict(zip(names, map(_text, row), strict=True)) for row in cursor]
             except sqlite3.Error as error:
