@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from server.api.keys import Presence
@@ -41,6 +41,7 @@ class Peer:
     config_at: float = _NEVER
     posture_hash: str = ""
     posture_at: float = _NEVER
+    posture_looked: bool = False
     asked: dict[str, float] = field(default_factory=dict)
     """The ids of questions it was sent, with the time of that."""
     heard_at: float = _NEVER
@@ -123,7 +124,3 @@ class Greeting:
             said += peer.remember(lost)
         due = await questions.due_of_collectors([peer.caller])
         return said + peer.remember(due.get(peer.device_no, {}))
-
-    def moved(self, peer: Peer, caller: Caller) -> None:
-        """Note that a device is another one than it was: its tags, its version of osquery, or its platform."""
-        peer.caller = replace(caller)

@@ -31,6 +31,11 @@ class Hellos:
         self._new_backlogs: dict[int, Backlog] = {}
         self._noted_at = float("-inf")
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is not written down yet."""
+        return bool(self._new or self._new_backlogs)
+
     def heard(self, device_no: int, hello: Hello, *, connected: bool) -> None:
         """Keep what a device's collector says."""
         said, now = Said.of(hello, connected=connected), time.monotonic()

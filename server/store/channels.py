@@ -71,16 +71,19 @@ async def note_verdicts(tx: Transaction, where: str, parameters: Sequence[object
     await tx.run(f"UPDATE muster_collectors SET verdicts_seq = ? WHERE {where}", (await tx.seq(), *parameters))
 
 
-async def verdicts_changed(tx: Transaction, after: int) -> list[tuple[int, int]]:
-    """The devices with a collector (numbers) whose verdicts changed after a commit sequence, and the sequence of that."""
-    found = await tx.rows(
-        "SELECT device_no, verdicts_seq FROM muster_collectors WHERE verdicts_seq > ? ORDER BY verdicts_seq", (after,)
-    )
+async def verdicts_changed(tx: Transaction, after: int | None) -> list[tuple[int, int]]:
+    """The devices with a collector (numbers) whose verdicts changed after a commit sequence, with that of the change.
+
+    Without ``after`` it is one of those that changed last.
+    """
+    if after is None:
+        last = "SELECT device_no, verdicts_seq FROM muster_collectors ORDER BY verdicts_seq DESC LIMIT 1"
+        found = await tx.rows(last)
+    else:
+        found = await tx.rows("SELECT device_no, verdicts_seq FROM muster_collectors WHERE verdicts_seq > ?", (after,))
     return [(number, seq) for number, seq in found]
 
 
 async def any_collector(tx: Transaction) -> bool:
     """Whether any device has a collector."""
     return await tx.row("SELECT 1 FROM muster_collectors LIMIT 1") is not None
-
-

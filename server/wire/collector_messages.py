@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from server.wire.body import BadBodyError, decode
-from server.wire.limits import QUESTION_CHARS, QUESTIONS_QUEUED
 from server.wire.collector import backlog_of
+from server.wire.limits import QUESTION_CHARS, QUESTIONS_QUEUED
 from server.wire.log import text_of
 from server.wire.messages import Backlog
 
