@@ -1,4 +1,4 @@
-"""The open channels of this server, and the look, once a second while there are any, at what is new for them.
+"""The open channels of this server, and the look, twice a second while there are any, at what is new for them.
 
 A look costs a few statements, however many channels there are: who has a question waiting, which keys are in use no
 more, whose verdicts changed. What this process asks itself is pushed at once.
@@ -29,7 +29,7 @@ from server.wire.collector_messages import Hello
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 LEAST_SECONDS = 0.02
 """Between looks that are asked for."""
 IDLE_SECONDS = 60.0

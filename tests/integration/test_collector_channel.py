@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ async def test_a_hello_is_answered_with_what_the_collector_lacks(server: Server,
         told = await peer.next("hello")
         assert len(told["calendar"]) == 14 and told["poll_seconds"] > 0 and abs(told["server_time"] - time.time()) < 5
         assert told["calendar"][0]["day"] == time.strftime("%Y-%m-%d", time.gmtime())
-        assert all(one["ends_at"] == two["starts_at"] for one, two in zip(told["calendar"], told["calendar"][1:]))
+        assert all(one["ends_at"] == two["starts_at"] for one, two in pairwise(told["calendar"]))
         config = await peer.next("config")
         packs = json.loads(config["config"])["packs"]
         names = {name for pack in packs.values() for name in pack["queries"]}

@@ -57,10 +57,10 @@ class ChannelPeer:
             while True:
                 came = await self.socket.receive()
                 assert came.type is aiohttp.WSMsgType.TEXT, f"{came.type} {came.data!r} in place of {what}"
-                message = orjson.loads(came.data)
-                if wanted(message):
-                    return message
-                self._came.append(message)
+                new: dict[str, Any] = orjson.loads(came.data)
+                if wanted(new):
+                    return new
+                self._came.append(new)
 
     async def closed(self, seconds: float = WAIT_SECONDS) -> int | None:
         """Wait for the end of the channel; returns its code. What came before stays to be asked for."""
