@@ -18,7 +18,8 @@ from pathlib import Path
 from aiohttp import web
 
 from server import console
-from server.api import asking, collector, exemptions, metrics, osquery, people, posture
+from server.api import asking, channel, collector, exemptions, metrics, osquery, people, posture
+from server.api.channels import CHANNELS, Channels
 from server.api.gate import Gate
 from server.api.keys import ASKER, CLONES, GATE, PRESENCE, STORE, Presence
 from server.applying import settle
@@ -214,9 +215,13 @@ def web_app(store: Store, asker: Asker) -> web.Application:
     app[CLONES] = Clones(store)
     app[GATE] = Gate()
     app[PRESENCE] = Presence()
+    app[CHANNELS] = channels = Channels(store, app[PRESENCE])
+    app.cleanup_ctx.append(channels.attend)
+    app.on_shutdown.append(channels.shut)
     app[collector.UNDER_WAY] = collector.UnderWay()
     app.add_routes(osquery.routes())
     app.add_routes(collector.routes())
+    app.add_routes(channel.routes())
     app.add_routes(exemptions.routes())
     app.add_routes(people.routes())
     app.add_routes(asking.routes())
@@ -258,6 +263,7 @@ async def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
         ) as (store, database):
             app = web_app(store, database.asker)
             worker = Worker(store, app[PRESENCE], options.keep, key_of=_key_of(options, store), telling=options.telling)
+            app[CHANNELS].hellos.server = worker.server
             # wire.body inflates: it keeps to the limits of the endpoint.
             runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
             await runner.setup()

@@ -91,6 +91,11 @@ class Worker:
         self._judged: tuple[date, InForce] | None = None
         self._next_close = 0.0
 
+    @property
+    def server(self) -> str:
+        """Who this server is, as it is known to others."""
+        return self._lease.holder
+
     async def start(self) -> None:
         """Judge the days that ended while no server ran, if this one leads, then begin the schedule."""
         calendar = await self._store.read(read_calendar)
@@ -163,7 +168,8 @@ class Worker:
     async def keep_guarantee(self) -> None:
         """Have devices asked that are awake and left a query unanswered today."""
         try:
-            await keep_guarantee(self._store.driver, self._store.in_force, self._store.clock())
+            if await keep_guarantee(self._store.driver, self._store.in_force, self._store.clock()):
+                self._store.questions.changed()
         except StoreError as error:
             log.error("who left queries unanswered was not looked at, it will be tried again: %s", error)
 

@@ -32,6 +32,7 @@ async def ask(request: web.Request) -> web.Response:
         made = await store.write(lambda tx: ask_again(tx, store.in_force, named, control, by, store.clock()))
     except NotAskedError as error:
         raise web.HTTPNotFound(reason=str(error)) from error
+    store.questions.changed()
     return json_answer(asdict(made), status=202)
 
 

@@ -147,5 +147,9 @@ def _refused(request: web.Request, error: Exception, status: int) -> web.Respons
 
 
 def _later(message: str, status: int) -> web.Response:
-    seconds = RETRY_SECONDS + secrets.randbelow(RETRY_SPREAD)
-    return json_bytes(wire.error(message, retry_after=seconds), status=status)
+    return json_bytes(wire.error(message, retry_after=retry_seconds()), status=status)
+
+
+def retry_seconds() -> int:
+    """When a collector is to come again that cannot be served now: not all of a fleet at the same time."""
+    return RETRY_SECONDS + secrets.randbelow(RETRY_SPREAD)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import orjson
@@ -15,8 +16,10 @@ from server.catalog.problems import Problem
 from server.catalog.queries import Query
 from server.catalog.schema import PLATFORMS
 from server.catalog.targets import TargetedDevice
+from server.catalog.told import told_config
 from server.normalize.machines import SERIAL_DECORATION, UUID_DECORATION
 from server.normalize.names import PACK_DELIMITER, scheduled_name
+from server.wire.collector_messages import Hashed
 
 CONFIG_BYTES = 1024 * 1024
 """osquery up to 5.23 refuses a larger config."""
@@ -87,14 +90,24 @@ def config_hash(body: bytes) -> str:
     return hashlib.sha1(hashlib.sha1(body).hexdigest().encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Config:
-    """A config's bytes, the hash by which a device tells that it runs them, and what it asks."""
+    """A config's bytes, the hash by which a device tells that it runs them, and what it asks.
+
+    ``catalog`` are the packs that it is made of, for a ``platform``.
+    """
 
     body: bytes
     hash: str
     asked: Mapping[str, Asked]
     """The queries in it, by name."""
+    catalog: Catalog = field(repr=False)
+    platform: str
+
+    @cached_property
+    def told(self) -> Hashed:
+        """The config as a collector is told of it."""
+        return told_config(self.body, self.catalog, self.platform)
 
 
 class Addressee(Protocol):
@@ -156,7 +169,7 @@ class Configs:
         if config is None:
             catalog = _narrowed(self._catalog, self._plain | targeted)
             body = config_body(catalog, at[0])
-            config = self._configs[at] = Config(body, config_hash(body), asked(catalog, at[0]))
+            config = self._configs[at] = Config(body, config_hash(body), asked(catalog, at[0]), catalog, at[0])
         return config
 
 

@@ -15,13 +15,14 @@ from rich.table import Table
 from server.app import opened_database, packs_for
 from server.cli.options import PROBLEMS, database_option, json_option, print_json, run
 from server.cli.tables import print_table
+from server.report.words import cost_text
 from server.store.ask_again import AskedAgain, ask_again, questions
 from server.store.asked import ANSWERED
 from server.store.driver import Driver
 from server.store.migrate import require_current
 
-_SHOWN = ("query", "asked_at", "sent", "sent_at", "answered_at", "outcome", "message")
-_LOOK_SECONDS = 1.0
+_SHOWN = ("query", "asked_at", "sent", "via", "sent_at", "answered_at", "outcome", "cost", "message")
+_LOOK_SECONDS = 0.2
 
 
 @click.command("ask")
@@ -34,10 +35,11 @@ _LOOK_SECONDS = 1.0
 def ask(device: str, control: str | None, asked_by: str | None, wait: int | None, database: str, as_json: bool) -> None:
     """Ask a device, by id or hostname, again now for what its verdicts rest on.
 
-    It is asked by distributed query when it calls next, within a minute where osquery has its default interval, and
-    ten queries a call. What it answers is stored as if its schedule had told it, and the running day's verdicts follow
-    within a minute. A device that does not call for a day is not asked any more; what osquery has denylisted is not
-    asked at all. 'muster device show' and the table posture_asked tell what came of it.
+    Where its collector has a channel open it is asked at once. Else it is asked by distributed query when it calls
+    next, within a minute where osquery has its default interval, and ten queries a call. What it answers is stored as
+    if its schedule had told it, and the running day's verdicts follow within a minute. A device that does not call for
+    a day is not asked any more, what osquery has denylisted is not asked at all, and a device's own policy may refuse.
+    'muster device show' and the table posture_asked tell what came of it.
 
     Exit code 3 with --wait where something was not answered by then, or failed.
     """
@@ -86,6 +88,7 @@ def print_questions(told: list[dict[str, Any]], title: str | None = None) -> Non
     for one in told:
         shown = {
             **one,
+            "cost": cost_text(one),
             "outcome": one["outcome"] or ("waits for the answer" if one["sent"] else "waits for the device"),
         }
         table.add_row(*("" if shown[name] is None else str(shown[name]) for name in _SHOWN))

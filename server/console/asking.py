@@ -18,4 +18,5 @@ async def ask(request: web.Request) -> web.Response:
         await store.write(lambda tx: ask_again(tx, store.in_force, device_id, None, viewer.name, store.clock()))
     except NotAskedError as error:
         raise web.HTTPNotFound(reason=str(error)) from error
+    store.questions.changed()
     raise web.HTTPSeeOther(f"/devices/{quote(device_id, safe='')}#asked")

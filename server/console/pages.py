@@ -39,6 +39,7 @@ class Pages:
             "printable": words.printable,
             "part": lambda text: quote(str(text), safe=""),
             "query": query_string,
+            "cost": words.cost_text,
         }
         self._environment.globals |= {
             "asset": assets.address,

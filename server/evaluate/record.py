@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from server.evaluate.runs import VerdictRun, place
 from server.evaluate.verdicts import Verdict
 from server.normalize.calendar import shifted
 from server.normalize.times import iso
+from server.store.channels import any_collector, note_verdicts
 from server.store.driver import Transaction
 from server.store.news import CONTROL, DEVICE, EVERY_DEVICE, LIST, QUERY
 
@@ -115,8 +116,16 @@ async def write_verdicts(
     columns = "device_no control_no first_day last_day status underlying_status lapsed reason".split()
     new.sort(key=lambda row: row[:3])
     await tx.insert("muster_verdicts", columns, new)
+    await _tell(tx, {device_no for _, device_no, _ in gone} | {row[0] for row in new})
     await _revise(tx, day, revised, grounds, seq)
     return changed
+
+
+async def _tell(tx: Transaction, numbers: Set[int]) -> None:
+    """Let the collectors of devices hear that their verdicts are others."""
+    if numbers and await any_collector(tx):
+        for devices in named(sorted(numbers)):
+            await note_verdicts(tx, devices.of("muster_collectors"), devices.parameters)
 
 
 async def devices_judged(tx: Transaction, control_no: int, day: str, devices: Devices) -> list[int]:

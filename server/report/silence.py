@@ -113,7 +113,7 @@ def _answers(answer: MissingAnswer) -> Iterator[str]:
         who = f"{one['asked_by']} had it" if one["why"] == "asked" else "It was"
         came = OUTCOMES.get(one["outcome"] or "", one["outcome"] or "Still open").lower()
         said = f" ({one['message']})" if one["message"] else ""
-        yield f"{who} asked for {query} by distributed query at {moment(one['asked_at'])}: {came}{said}."
+        yield f"{who} asked for {query} beside its schedule at {moment(one['asked_at'])}: {came}{said}."
     if answer.last_answer_at:
         yield f"The last answer to {query} before the day's end is of {moment(answer.last_answer_at)}."
     else:

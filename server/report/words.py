@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from typing import Any
 
 from server.evaluate.verdicts import REASONS
 from server.normalize.times import FORMAT, unix
@@ -45,6 +47,7 @@ OUTCOMES = {
     "answered": "Answered",
     "failed": "The query failed",
     "denylisted": "Denylisted by osquery",
+    "refused": "Refused by the device's policy",
     "stopped": "Never told, not asked again",
     "unanswered": "Not answered",
     "not_picked_up": "Never picked up",
@@ -115,6 +118,13 @@ def printable(value: object) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def cost_text(told: Mapping[str, Any]) -> str:
+    """What an answer of ``posture_asked`` cost its device: ``12 ms, 3.4 MB``; empty if that is not told."""
+    wall, memory = told.get("wall_time_ms"), told.get("memory")
+    parts = [] if wall is None else [f"{wall:,} ms"]
+    return ", ".join(parts if memory is None else [*parts, f"{memory / 1_000_000:,.1f} MB"])
 
 
 def days_between(first: str, last: str) -> int:

@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from server.catalog.assets import Asset
 from server.normalize.devices import DeviceFacts
@@ -230,17 +231,24 @@ async def tags_changed(tx: Transaction, device_nos: Sequence[int], now: float) -
 
 async def device_of_key(tx: Transaction, node_key: str) -> Device | None:
     """The device a node key was given to; None for a key that is unknown, revoked, or whose device has retired."""
-    found = await tx.row(
+    return (await devices_of_keys(tx, [node_key]))[0]
+
+
+async def devices_of_keys(tx: Transaction, node_keys: Sequence[str]) -> list[Device | None]:
+    """As ``device_of_key`` for many, in their order."""
+    found = await tx.each(
         "SELECT d.device_no, d.device_id, d.platform, d.hardware_uuid, d.serial, k.issued_at, d.osquery_version,"
         " d.tags, k.kind"
         " FROM muster_node_keys k"
         " JOIN muster_devices d ON d.device_no = k.device_no"
         " WHERE k.key_hash = ? AND k.revoked_at IS NULL AND d.retired_at IS NULL",
-        (hash_of(node_key),),
+        [(hash_of(node_key),) for node_key in node_keys],
     )
-    if found is None:
-        return None
-    device_no, device_id, platform, uuid, serial, issued_at, osquery_version, tags, agent = found
+    return [_device(rows[0]) if rows else None for rows in found]
+
+
+def _device(row: Sequence[Any]) -> Device:
+    device_no, device_id, platform, uuid, serial, issued_at, osquery_version, tags, agent = row
     machine = Machine(uuid, serial)
     return Device(device_no, device_id, platform, machine, issued_at, osquery_version, tags_of(tags), agent)
 

@@ -67,7 +67,7 @@ class Store:
         self.clocks = ClockWatch(driver, clock)
         asked = AskedQuestions(driver, clock, lambda device: self.in_force.config_of(device)[1].asked, self._intake.put)
         self.questions = Questions(self.clocks, asked)
-        """What devices are asked by distributed query."""
+        """What devices are asked beside their schedules."""
 
     @property
     def catalog(self) -> Catalog:

@@ -34,6 +34,10 @@ LINES_A_BATCH = 10_000
 """Lines, answers and gaps of a collector's batch. More are refused whole, for the collector can split them."""
 QUESTION_CHARS = 1024
 """Characters of the id of a question that is answered; ours have under 700."""
+QUESTIONS_QUEUED = 2000
+"""Ids of questions in a collector's hello that are looked at."""
+MESSAGE_BYTES = 256 * KIB
+"""One message of a collector over its channel: a hello with a few thousand ids at most."""
 ROWS_A_LINE = 1_000_000
 """Rows of one snapshot; 700,000 rows in one answer of a real osqueryd were seen."""
 LINE_BYTES = 16 * MIB
@@ -74,5 +78,6 @@ ENDPOINTS: dict[str, Limit] = {
         ratio=250,
         reason="some thousand lines, or a few large ones; what is refused for its size is split and comes again",
     ),
+    "collector/poll": Limit(body=MESSAGE_BYTES, inflated=MESSAGE_BYTES, reason="a hello, as over the channel"),
     "carve/block": Limit(body=16 * MIB, inflated=16 * MIB, reason="one base64 block; carves are not kept"),
 }

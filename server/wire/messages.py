@@ -79,6 +79,7 @@ NO_COST = Cost()
 REFUSED, CANCELLED, DENYLISTED = "refused", "cancelled", "denylisted"
 """How a collector may end a question without an answer: by its device's own policy, since it was withdrawn, or since
 it may have ended osquery before."""
+ENDED = (REFUSED, CANCELLED, DENYLISTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,7 +183,7 @@ async def test_what_the_device_told_of_its_config_and_schedule(tmp_path: Path) -
         after = await told(f, 1)
         assert "osquery has users denylisted" in text(after)
         assert (
-            "asked for users by distributed query at 2 Sep 2026, 12:00 UTC: the query failed (no such table)."
+            "asked for users beside its schedule at 2 Sep 2026, 12:00 UTC: the query failed (no such table)."
             in text(after)
         )
         await says(f, laptop, "osquery_schedule", DAY / HOUR + 12, {**scheduled, "name": "other"})

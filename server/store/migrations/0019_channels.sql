@@ -50,3 +50,9 @@ SELECT d.device_id, d.hostname, q.query, a.version, a.day, a.why, a.asked_by, a.
   FROM muster_asked a
   JOIN muster_devices d ON d.device_no = a.device_no
   JOIN muster_queries q ON q.table_name = a.table_name;
+
+-- server: which server has the channel of a connected collector.
+-- verdicts_seq: the commit sequence of the transaction that changed the device's verdicts last, for it is told of them.
+ALTER TABLE muster_collectors ADD COLUMN server TEXT;
+ALTER TABLE muster_collectors ADD COLUMN verdicts_seq BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX muster_collectors_verdicts ON muster_collectors (verdicts_seq);
