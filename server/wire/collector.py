@@ -14,6 +14,7 @@ import orjson
 
 from server.wire import limits
 from server.wire.body import BadBodyError
+from server.wire.distributed import cost_of
 from server.wire.log import (
     BadLineError,
     Reading,
@@ -26,7 +27,18 @@ from server.wire.log import (
     text_of,
     whole_of,
 )
-from server.wire.messages import Backlog, BadLine, BatchMark, CollectorBatch, Gap, LogBody, QuestionAnswer
+from server.wire.messages import (
+    CANCELLED,
+    DENYLISTED,
+    REFUSED,
+    Backlog,
+    BadLine,
+    BatchMark,
+    CollectorBatch,
+    Gap,
+    LogBody,
+    QuestionAnswer,
+)
 
 LANES = ("log", "live")
 ANY_QUERY = "*"
@@ -35,8 +47,8 @@ DIVERGED = b'{"diverged":true}'
 """The batch goes on from another place than the one known here: the collector begins a new numbering."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_STATUSES = {"answered": 0, "failed": 1, "refused": 1, "denylisted": 1}
-_CANCELLED = "cancelled"
+_ANSWERED, _FAILED = "answered", "failed"
+_ENDED = (REFUSED, DENYLISTED, CANCELLED)
 _LOST_EVERYTHING = "corrupt"
 """The reason of a gap that names no query since its spool could not be read any more."""
 
@@ -107,22 +119,25 @@ def _list(value: dict[str, Any], part: str) -> list[Any]:
 
 
 def _read_answer(batch: CollectorBatch, value: Any, exact: bool) -> None:
-    """Add an answer to a question; one that was cancelled meanwhile is to nobody's."""
+    """Add an answer to a question."""
     try:
         if not isinstance(value, dict):
             raise BadLineError(f"an answer is {kind_of(value)}, not an object")
         status, question = text_of(value.get("status")), text_of(value.get("id"))
-        if status == _CANCELLED:
-            return
-        if status not in _STATUSES:
-            raise BadLineError(f"an answer's status {sample_of(status)[:40]!r} is none of {', '.join(_STATUSES)}")
+        if status not in (_ANSWERED, _FAILED, *_ENDED):
+            raise BadLineError(f"an answer's status is {status[:40]!r}")
         if not question or len(question) > limits.QUESTION_CHARS:
             raise BadLineError("an answer has no usable id")
-        message = text_of(value.get("message"))
-        if status not in ("answered", "failed") and status not in message:
-            message = f"{status}: {message}"
         rows = checked_rows(value.get("rows", []), "rows", exact)
-        batch.answers.append(QuestionAnswer(question=question, status=_STATUSES[status], message=message, rows=rows))
+        answer = QuestionAnswer(
+            question=question,
+            status=0 if status == _ANSWERED else 1,
+            message=text_of(value.get("message")),
+            rows=rows,
+            ended=status if status in _ENDED else "",
+            cost=cost_of(value.get("cost")),
+        )
+        batch.answers.append(answer)
     except BadLineError as error:
         keep_bad(batch.body, BadLine(reason=str(error), sample=sample_of(value)))
 
