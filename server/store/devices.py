@@ -69,8 +69,9 @@ async def enroll(
     await revoke_keys(tx, device_no, agent, at)
     node_key = new_secret("msn" if collector is None else "msc")
     await tx.run(
-        "INSERT INTO muster_node_keys (key_hash, device_no, issued_at, host_identifier, kind) VALUES (?, ?, ?, ?, ?)",
-        (hash_of(node_key), device_no, at, host_identifier[:255], agent),
+        "INSERT INTO muster_node_keys (key_hash, device_no, issued_at, host_identifier, kind, hostname)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (hash_of(node_key), device_no, at, host_identifier[:255], agent, facts.hostname),
     )
     if collector is not None:
         await note_enrolled(tx, device_no, collector, now)

@@ -44,7 +44,7 @@ async def whose(tx: Transaction, facts: DeviceFacts, now: float, agent: str) -> 
     known = await _known(tx, facts.identity)
     if known is None:
         return Whose(facts.identity, None)
-    if not await _is_another(tx, facts, known, iso(now - ALIVE_SECONDS)):
+    if not await _is_another(tx, facts, known, agent, iso(now - ALIVE_SECONDS)):
         return Whose(facts.identity, known.device_no)
     warning = (
         f"{facts.hostname!r} says to have the hardware of device {known.device_id} ({known.hostname!r}, heard of at"
@@ -54,20 +54,24 @@ async def whose(tx: Transaction, facts: DeviceFacts, now: float, agent: str) -> 
     return Whose(facts.identity_by_name, None, warning)
 
 
-async def _is_another(tx: Transaction, facts: DeviceFacts, known: _Known, alive_since: str) -> bool:
+async def _is_another(tx: Transaction, facts: DeviceFacts, known: _Known, agent: str, alive_since: str) -> bool:
     """Whether an enrolment is of another machine than the one whose hardware it names.
 
     A machine that was renamed keeps its device if osquery's database was kept, if it has a serial, or if it was silent
-    for a day. Names that alternate are two machines in any case.
+    for a day. Names that alternate are two machines in any case: those of one agent's enrolments, for the two agents
+    of a machine whose name goes by its network may have enrolled under one name each.
     """
     name = facts.hostname.lower()
     if not name or name == known.hostname.lower() or known.retired_at is not None or known.last_seen_at < alive_since:
         return False
-    former = await tx.rows(
-        "SELECT hostname FROM muster_device_facts WHERE device_no = ? AND valid_to >= ?", (known.device_no, alive_since)
+    told = await tx.rows(
+        "SELECT hostname, revoked_at FROM muster_node_keys WHERE device_no = ? AND kind = ?"
+        " AND (revoked_at IS NULL OR revoked_at >= ?)",
+        (known.device_no, agent, alive_since),
     )
-    if any(name == hostname.lower() for (hostname,) in former):
-        return True
+    same = [revoked_at for hostname, revoked_at in told if hostname.lower() == name]
+    if same:
+        return None not in same
     if usable_serial(facts.serial):
         return False
     return not facts.instance_id or facts.instance_id != known.instance_id

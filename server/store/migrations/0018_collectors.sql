@@ -3,6 +3,13 @@
 -- Whose key it is: osquery's or the collector's. One is no good where the other is wanted.
 ALTER TABLE muster_node_keys ADD COLUMN kind TEXT NOT NULL DEFAULT 'osquery' CHECK (kind IN ('osquery', 'collector'));
 
+-- What the machine called itself when it got the key.
+ALTER TABLE muster_node_keys ADD COLUMN hostname TEXT NOT NULL DEFAULT '';
+
+UPDATE muster_node_keys SET hostname = (
+    SELECT d.hostname FROM muster_devices d WHERE d.device_no = muster_node_keys.device_no
+) WHERE revoked_at IS NULL AND EXISTS (SELECT 1 FROM muster_devices d WHERE d.device_no = muster_node_keys.device_no);
+
 -- How far a numbering of a device's lines (its spool, in one lane) has been delivered, and by which batch.
 CREATE TABLE muster_batches (
     device_no BIGINT NOT NULL,
