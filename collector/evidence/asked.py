@@ -28,6 +28,8 @@ class Schedule:
     ran: Mapping[str, int]
     """Unix time of the last execution; a query that never ran since osqueryd began is not there."""
     denylisted: frozenset[str]
+    scheduled: frozenset[str] = frozenset()
+    """Every query in it."""
 
 
 def read_queries(note: bytes | None) -> list[Query]:
@@ -54,14 +56,15 @@ def read_schedule(rows: Iterable[Mapping[str, str]]) -> Schedule:
     Denylisted is one that is so in any of them: its statement is the same.
     """
     ran: dict[str, int] = {}
-    denylisted = set()
+    denylisted, scheduled = set(), set()
     for row in rows:
         name = without_pack(row.get("name", ""))
+        scheduled.add(name)
         if row.get("denylisted", "0") not in ("0", ""):
             denylisted.add(name)
         if _number(row.get("executions")) > 0:
             ran[name] = max(ran.get(name, 0), _number(row.get("last_executed")))
-    return Schedule(ran, frozenset(denylisted))
+    return Schedule(ran, frozenset(denylisted), frozenset(scheduled))
 
 
 def without_pack(name: str) -> str:

@@ -20,6 +20,8 @@ QUERY_SECONDS = 120.0
 ASK_SECONDS = 30.0
 """For osqueryd's own small tables; ``osquery_schedule`` waits for a scheduled query that runs."""
 SCHEDULE = "SELECT name, executions, last_executed, denylisted FROM osquery_schedule"
+NEW_SECONDS = 90.0
+"""For how long after its beginning osqueryd is left to run by itself what its schedule has: that is done first."""
 ENDED = "osqueryd ended while it ran; it is not asked again today"
 
 _LOG = logging.getLogger(__name__)
@@ -92,6 +94,8 @@ class Plan:
     """Discovery statements of this round that were run, and whether they had rows."""
     denylisted: int = 0
     barred: int = 0
+    later: int = 0
+    """That osqueryd, which began just now, is about to run by itself."""
 
 
 class Asking:
@@ -134,9 +138,11 @@ class Asking:
         wanted = [one for one in missing if everything or not is_of(day, state.seen.get(one.name))]
         allowed = [one for one in wanted if one.name not in schedule.denylisted]
         asked = [one for one in allowed if not is_of(day, state.barred.get(one.name))]
+        new = not everything and 0 <= self._clock() - machine.since < NEW_SECONDS
+        now = [one for one in asked if not (new and one.name in schedule.scheduled)]
         self._keep(state)
-        counts = len(wanted) - len(allowed), len(allowed) - len(asked)
-        return Plan(day, asked, machine, state, {}, *counts)
+        counts = len(wanted) - len(allowed), len(allowed) - len(asked), len(asked) - len(now)
+        return Plan(day, now, machine, state, {}, *counts)
 
     def statements(self, plan: Plan, query: Query, done: Round) -> Iterator[Statement]:
         """The statements of one query, to be run one after the other: its pack's discovery, then its own."""

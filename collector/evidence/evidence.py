@@ -98,7 +98,7 @@ class Evidence:
         self._due = None
         done = await self._round(everything=False)
         if not done.complete:
-            self._failures += 1
+            self._failures = self._failures + 1 if done.failed or done.problem else 1
             least, most = RETRY_SECONDS
             self._rested = self._monotonic() + least
             self._due = self._monotonic() + min(most, least * 2 ** min(self._failures - 1, 10))
@@ -134,7 +134,7 @@ class Evidence:
             try:
                 async with self._turns.background():
                     plan = await asyncio.to_thread(self._asking.plan, everything=everything)
-                done.left, done.denylisted, done.barred = len(plan.queries), plan.denylisted, plan.barred
+                done.left, done.denylisted, done.barred = len(plan.queries) + plan.later, plan.denylisted, plan.barred
                 for query in plan.queries:
                     await self._one(plan, query, done)
                     done.left -= 1

@@ -22,6 +22,8 @@ class Machine:
     version: str = ""
     process: str = ""
     """Which process osqueryd is: another one after it, or the worker that its watchdog minds, was started again."""
+    since: int = 0
+    """Unix time at which it began."""
 
 
 MACHINE = (
@@ -39,6 +41,7 @@ def machine_of(rows: Sequence[Mapping[str, str]]) -> Machine:
         serial=row.get("hardware_serial", ""),
         version=row.get("version", ""),
         process=f"{row.get('pid', '')} {row.get('start_time', '')}",
+        since=int(row["start_time"]) if row.get("start_time", "").isdecimal() else 0,
     )
 
 

@@ -147,6 +147,7 @@ class SpoolFile:
             if version != schema.VERSION:
                 raise DamagedError(f"version {version} of the file is not known here")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves it in the disk's cache
             connection.execute("PRAGMA cache_size = -1024")
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("PRAGMA secure_delete = OFF")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,8 @@ class Place:
             if path.stat().st_size == self._reserve:
                 return
         try:
+            if shutil.disk_usage(path.parent).free < 4 * self._reserve:
+                return  # what there is left is for the lines
             with alone(self._beside(".lock")):
                 handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(handle, "wb") as file:

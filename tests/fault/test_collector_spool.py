@@ -6,6 +6,7 @@ import json
 import random
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,16 +58,17 @@ class Said:
         """Each batch once; its numbers must follow those of the one before."""
         lines: list[str] = []
         known: dict[str, tuple[str, str]] = {}
+        through: dict[str, int] = {}
         for words in self.words():
             if words[0] != "took":
                 continue
-            _, name, _numbering, after, through, *texts = words
+            _, name, numbering, after, last, *texts = words
             if name in known:
-                assert known[name] == (through, " ".join(texts)), "a batch is the same, also after a restart"
+                assert known[name] == (last, " ".join(texts)), "a batch is the same, also after a restart"
                 continue
-            assert all(int(after) >= int(last) for last, _ in known.values())
-            known[name] = (through, " ".join(texts))
-            lines += [text for text in " ".join(texts).split(",") if not text.startswith("{")]
+            assert int(after) == through.get(numbering, 0)
+            known[name], through[numbering] = (last, " ".join(texts)), int(last)
+            lines += [text for text in " ".join(texts).split(",") if text.startswith("w")]
         return lines
 
 
@@ -307,6 +309,34 @@ def test_bytes_flipped_at_random(tmp_path: Path, seed: int) -> None:
         assert "corrupt" in [reason for reason, _ in told(lines)], "what is missing is told"
     spool.put([result(1)])
     assert result(1) in drained(other), "and all goes on"
+
+
+def test_damaged_under_the_hands_of_three(tmp_path: Path) -> None:
+    """Two write and one reads when the file is overwritten: all three go on with another, and nothing comes twice."""
+    path = tmp_path / "spool.db"
+    said = Said(tmp_path / "said")
+    processes = [
+        *(started(tmp_path / "said", "write", path, BUDGET, f"w{who}", 500) for who in range(2)),
+        started(tmp_path / "said", "read", path, BUDGET),
+    ]
+    for turn in range(4):
+        before = (said.count("put"), said.count("took"))
+        until(lambda before=before: said.count("put") > before[0] + 50 and said.count("took") > before[1] + 5)  # type: ignore[misc]
+        inode = path.stat().st_ino
+        with path.open("rb+") as file:
+            file.write(random.Random(turn).randbytes(path.stat().st_size))
+        until(lambda inode=inode: path.stat().st_ino != inode)  # type: ignore[misc]
+    taken = said.count("took")
+    until(lambda: said.count("took") > taken + 5)
+    assert [process.poll() for process in processes] == [None] * 3
+    for process in processes:
+        process.kill()
+        process.wait()
+    seen = Counter(said.delivered())
+    assert not [line for line, times in seen.items() if times > 1]
+    assert said.count("full") == 0
+    check(path)
+    assert len(list(tmp_path.glob("spool.db.corrupt-*[0-9]"))) == 2
 
 
 def test_a_zeroed_log(tmp_path: Path) -> None:

@@ -160,6 +160,16 @@ async def test_what_the_extension_spooled_today_is_done(laptop: Laptop) -> None:
     assert laptop.snapshots() == [NAMES[0]]
 
 
+async def test_osqueryd_that_began_just_now_is_left_to_its_schedule(laptop: Laptop) -> None:
+    now = instant("2026-06-10 09:00")
+    laptop.osqueryd.do("UPDATE osquery_info SET start_time = ?", now - 5)
+    laptop.osqueryd.do("INSERT INTO osquery_schedule VALUES ('pack/base/disk@0123456789', 0, 0, 0)")
+    assert [str(done) for done in await laptop.awake(45)] == ["1 taken, 1 left for later"]
+    assert laptop.snapshots() == ["users@0123456789"]
+    await laptop.awake(120)
+    assert laptop.snapshots() == ["disk@0123456789"], "it did not run it"
+
+
 async def test_what_is_denylisted_is_never_asked(laptop: Laptop) -> None:
     laptop.osqueryd.do("INSERT INTO osquery_schedule VALUES ('pack/base/disk@0123456789', 0, 0, 1)")
     rounds = await laptop.awake(60)
