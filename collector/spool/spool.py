@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -23,6 +23,10 @@ PAGES_AT_ONCE = 512
 UNREADABLE_BATCHES = 64
 """Batches of damaged lines that are passed over before the file is given up."""
 INT64 = 2**63 - 1
+KEEP = (
+    "INSERT INTO notes (key, crc, value) VALUES (?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET crc = excluded.crc, value = excluded.value"
+)
 
 
 class Spool:
@@ -43,15 +47,22 @@ class Spool:
         self._file = SpoolFile(path, budget, clock)
         self._clock = clock
 
-    def put(self, lines: Sequence[Line]) -> None:
-        """Store the lines in their order, all or none of them; they are on the disk on return.
+    def put(self, lines: Sequence[Line], notes: Mapping[str, bytes] | None = None) -> None:
+        """Store the lines in their order, all or none of them, and keep notes with them; on the disk on return.
 
         Where the budget has no room for them older snapshots of a query go first, then the oldest lines, status lines
         before results, answers last, and never what is under way. What goes is told to the server as a gap.
         """
         lines = [_clean(line) for line in lines]
-        if lines:
-            self._file.write(lambda connection: self._room(connection).add(lines))
+
+        def work(connection: sqlite3.Connection) -> None:
+            if lines:
+                self._room(connection).add(lines)
+            for key, value in (notes or {}).items():
+                connection.execute(KEEP, (key, crc32(value), value))
+
+        if lines or notes:
+            self._file.write(work)
 
     def lost(self, gaps: Sequence[Gap]) -> None:
         """Count lines that were lost before they came here."""
@@ -133,6 +144,12 @@ class Spool:
 
         self._file.write(work, urgent=True)
 
+    def answers(self) -> set[str]:
+        """The names of the answers that are not delivered yet."""
+        return self._file.read(
+            lambda connection: {row[0] for row in connection.execute("SELECT name FROM lines WHERE kind = 'answer'")}
+        )
+
     def stats(self) -> SpoolStats:
         """What waits, what is lost, and the room it takes."""
         return self._file.read(lambda connection: reading.stats(connection, self._file.path))
@@ -150,13 +167,7 @@ class Spool:
 
     def keep(self, key: str, value: bytes) -> None:
         """Keep a small note, over restarts; on the disk on return."""
-        self._file.write(
-            lambda connection: connection.execute(
-                "INSERT INTO notes (key, crc, value) VALUES (?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET crc = excluded.crc, value = excluded.value",
-                (key, crc32(value), value),
-            )
-        )
+        self.put([], {key: value})
 
     def forget(self, key: str) -> None:
         """Let go of a note."""
