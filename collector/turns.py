@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
@@ -14,6 +14,11 @@ class Turns:
         self._changed = asyncio.Condition()
         self._taken = False
         self._people = 0
+
+    @property
+    def people_wait(self) -> bool:
+        """Whether a person's question waits or runs."""
+        return self._people > 0
 
     @asynccontextmanager
     async def live(self) -> AsyncIterator[None]:
@@ -34,9 +39,9 @@ class Turns:
             yield
 
     @asynccontextmanager
-    async def _turn(self, free: object) -> AsyncIterator[None]:
+    async def _turn(self, free: Callable[[], bool]) -> AsyncIterator[None]:
         async with self._changed:
-            await self._changed.wait_for(free)  # type: ignore[arg-type]
+            await self._changed.wait_for(free)
             self._taken = True
         try:
             yield

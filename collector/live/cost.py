@@ -10,30 +10,15 @@ osqueryd was larger afterwards: 0 where it gave back what it took or had room al
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collector.osqueryd import Osquery
 
 SELF = (
     "SELECT i.pid, i.start_time, p.user_time, p.system_time, p.resident_size"
     " FROM osquery_info AS i LEFT JOIN processes AS p ON p.pid = i.pid"
 )
-
-
-class Result(Protocol):
-    """What osqueryd answers to a statement."""
-
-    code: int
-    message: str
-    rows: list[dict[str, str]]
-
-
-class Connection(Protocol):
-    """A connection to osqueryd."""
-
-    def query(self, sql: str) -> Result:
-        """Run a statement. Raises ``OsqueryGoneError``."""
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +32,7 @@ class Reading:
     memory: int = 0
 
 
-def read(connection: Connection) -> Reading:
+def read(connection: Osquery) -> Reading:
     """Look at osqueryd's process. Raises ``OsqueryGoneError``."""
     found = connection.query(SELF).rows
     row = found[0] if found else {}

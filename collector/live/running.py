@@ -24,7 +24,7 @@ ENDED = "osqueryd ended while it ran"
 class Opens(Protocol):
     """What makes a connection to osqueryd that gives up after so many seconds."""
 
-    def __call__(self, timeout: float) -> Osquery:
+    def __call__(self, seconds: float, /) -> Osquery:
         """Make one; nothing is reached yet."""
 
 

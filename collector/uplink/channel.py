@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from enum import Enum
 from typing import Any
@@ -35,7 +35,7 @@ SHORT_ONES = 3
 """After so many in a row it is seen whether polls fare better."""
 FIRST_RETRY_SECONDS = 60.0
 RETRY_SECONDS = 900.0
-"""While polls get through, the channel is tried again after a minute, then after twice as long each time, up to this."""
+"""While polls get through, the channel is tried again after a minute, then after twice as long each time."""
 CLOSE_SECONDS = 1.0
 BURST_FRAMES = 1000
 BURST_BYTES = 1024 * 1024
@@ -232,7 +232,7 @@ class Channel:
         _LOG.log(level, "no channel to the server: %s", problem)
 
 
-async def bursts(connection: aiohttp.ClientWebSocketResponse) -> AsyncIterator[list[str | bytes]]:
+async def bursts(connection: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[list[str | bytes], None]:
     """The frames of a connection until it ends, those together that came together."""
     pending = asyncio.ensure_future(connection.receive())
     try:

@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 class Opens(Protocol):
     """What makes a connection to osqueryd."""
 
-    def __call__(self, timeout: float) -> Osquery:
+    def __call__(self, seconds: float, /) -> Osquery:
         """Make one."""
 
 
@@ -84,7 +84,7 @@ class Hello:
     def _look(self) -> None:
         if time.monotonic() < self._believed_until:
             return
-        connection = self._opens(timeout=5.0)
+        connection = self._opens(5.0)
         try:
             rows = connection.query(ABOUT).rows
         except OsqueryGoneError:

@@ -90,7 +90,9 @@ class Messages:
                 _LOG.warning("questions are left: %s", error)
         return heard
 
-    def _asked(self, kind: str, message: dict[str, Any], burst: list[Question | Cancel], failures: list[Answer]) -> None:
+    def _asked(
+        self, kind: str, message: dict[str, Any], burst: list[Question | Cancel], failures: list[Answer]
+    ) -> None:
         name, sql = message.get("id"), message.get("sql")
         if not isinstance(name, str) or not 0 < len(name) <= ID_CHARS:
             self._complain(kind, f"its id is no text of 1 to {ID_CHARS} characters")
