@@ -13,8 +13,10 @@ from typing import Any
 
 import orjson
 
-from collector.live.question import Question
-from collector.spool import Line, Spool
+from collector.live.question import Question, Told
+from collector.policy.ledger import NOTE as LEDGER
+from collector.policy.ledger import Ledger
+from collector.spool import Spool
 
 QUEUE = "live"
 DENIED = "live_denied"
@@ -49,6 +51,7 @@ class Journal:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self._ledger = Ledger(spool)
         self._denied: dict[str, int] | None = None
 
     def load(self) -> State:
@@ -61,12 +64,15 @@ class Journal:
             state.running = Running(question, str(running.get("process", "")), bool(running.get("cancelled")))
         return state
 
-    def store(self, state: State, lines: Sequence[Line]) -> None:
-        """Keep the state as it is, and answers and denied texts with it."""
+    def store(self, state: State, told: Sequence[Told]) -> None:
+        """Keep the state as it is, with answers, denied texts, and what the device's owner may read of it."""
+        asked = [one.asked for one in told if one.asked]
         notes = {QUEUE: _dumped(state)}
+        if asked:
+            notes[LEDGER] = self._ledger.with_all(asked)
         if self._denied is not None:
             notes[DENIED] = orjson.dumps(self._denied)
-        self._spool.put(lines, notes)
+        self._spool.put([one.line for one in told], notes)
 
     def answered(self) -> set[str]:
         """The questions whose answers are not delivered yet."""

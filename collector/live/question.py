@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from collector.policy.ledger import Asked
+from collector.policy.questions import plain
 from collector.spool import Line
 
-ID_CHARS = 512
-"""Longer ids cannot be asked: there is nothing to answer them by."""
+ID_CHARS = 1024
+"""A question with a longer id is left aside, for the server takes no answer to it."""
 SQL_BYTES = 256 * 1024
 """osqueryd takes up to a megabyte; what a person asks is a page at most."""
 
@@ -46,11 +49,6 @@ class Question:
         return hashlib.sha256(plain(self.sql).encode()).hexdigest()
 
 
-def plain(sql: str) -> str:
-    """The statement without what may stand around it."""
-    return sql.strip("; \t\r\n")
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a question."""
@@ -74,9 +72,23 @@ class Answer:
         }
         return orjson.dumps(body)
 
-    def line(self, at: int) -> Line:
-        """The answer as it waits for the sender, under its question's id."""
-        return Line("answer", self.id, at, self.text(at))
+    def told(self, question: Question | None = None) -> Told:
+        """The answer as it is stored now; to a ``question`` that its owner may read of."""
+        at = int(time.time())
+        asked = None
+        if question is not None:
+            asked = Asked(self.id, at, question.sql, self.status, len(self.rows), self.message)
+        return Told(Line("answer", self.id, at, self.text(at)), asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer on its way into the spool."""
+
+    line: Line
+    """For the sender, under its question's id."""
+    asked: Asked | None
+    """For the device's owner; None for what was never a question."""
 
 
 def failed(question: str, message: str, cost: dict[str, int] | None = None) -> Answer:

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from collector.live import question as said
 from collector.live.journal import Journal, Running, State
-from collector.live.question import Answer, Question, failed
+from collector.live.question import Answer, Question, Told, failed
 from collector.live.running import Limits, Opens, Outcome, Run, in_thread, process_of, reach, too_long
-from collector.spool import Line, Spool, SpoolFullError
+from collector.spool import Spool, SpoolFullError
 from collector.turns import Turns
 
 MOST_WAITING = 200
@@ -49,6 +49,8 @@ class LiveQueue:
     ``wake`` is called whenever there are answers for the sender.
     """
 
+    name = "live questions"
+
     def __init__(
         self,
         spool: Spool,
@@ -63,11 +65,12 @@ class LiveQueue:
         self._check = check
         self._turns = turns
         self._wake = wake
-        self._limits = limits or Limits()
+        given = limits or Limits()
+        self._limits = replace(given, answer_bytes=min(given.answer_bytes, spool.largest_answer))
         self._lock = asyncio.Lock()
         """Held by whoever changes the state, until the change is in the spool."""
         self._state: State | None = None
-        self._unsaid: list[Line] = []
+        self._unsaid: list[Told] = []
         """Answers the spool could not take yet."""
         self._stir = asyncio.Event()
 
@@ -79,7 +82,7 @@ class LiveQueue:
                 await self._interrupted(state, state.running)
         while True:
             self._stir.clear()
-            if self._unsaid and not await self._say([]):
+            if self._unsaid and not await self._say():
                 await asyncio.sleep(PAUSE)
             elif state.waiting:
                 await self._next(state, state.waiting[0])
@@ -95,17 +98,17 @@ class LiveQueue:
         async with self._lock:
             state = await self._loaded_alone()
             answered = await self._answered()
-            answers = [answer for answer in failures if answer.id.replace("\0", "") not in answered]
+            told = [answer.told() for answer in failures if answer.id.replace("\0", "") not in answered]
             fresh: list[Question] = []
             for item in burst:
                 if isinstance(item, Cancel):
-                    answers += self._cancel(state, fresh, item.id)
+                    told += self._cancel(state, fresh, item.id)
                 elif item.name not in answered and not self._has(state, fresh, item.id):
-                    answers += self._admit(state, fresh, item)
+                    told += self._admit(state, fresh, item)
             state.waiting += sorted(fresh, key=lambda one: one.id)
             # Where nothing runs, the next question is noted in a moment, and all that wait with it.
-            if answers or state.running:
-                await self._store(state, _lines(answers))
+            if told or state.running:
+                await self._store(state, told)
         self._stir.set()
 
     async def unanswered(self) -> list[str]:
@@ -115,7 +118,7 @@ class LiveQueue:
         return [*own, *sorted(await self._answered() - set(own))]
 
     async def _answered(self) -> set[str]:
-        return {line.name for line in self._unsaid} | await in_thread(self._journal.answered)
+        return {one.line.name for one in self._unsaid} | await in_thread(self._journal.answered)
 
     # What comes in.
 
@@ -124,29 +127,30 @@ class LiveQueue:
         known = running is not None and running.question.id == name and not running.cancelled
         return known or any(one.id == name for one in state.waiting) or any(one.id == name for one in fresh)
 
-    def _admit(self, state: State, fresh: list[Question], question: Question) -> list[Answer]:
+    def _admit(self, state: State, fresh: list[Question], question: Question) -> list[Told]:
         size = len(question.sql.encode())
         if "\0" in question.sql:
-            return [failed(question.id, "the question holds a NUL, at which SQLite would end it")]
+            return [failed(question.id, "the question holds a NUL, at which SQLite would end it").told(question)]
         if size > said.SQL_BYTES:
-            return [failed(question.id, f"the question has {size:,} bytes; at most {said.SQL_BYTES:,} are taken")]
+            message = f"the question has {size:,} bytes; at most {said.SQL_BYTES:,} are taken"
+            return [failed(question.id, message).told(question)]
         bytes_waiting = sum(len(one.sql) for one in (*state.waiting, *fresh))
         if len(state.waiting) + len(fresh) >= MOST_WAITING or bytes_waiting + size > WAITING_BYTES:
-            return [failed(question.id, said.TOO_MANY)]
+            return [failed(question.id, said.TOO_MANY).told()]  # a flood would sweep from the owner what came before
         fresh.append(question)
         return []
 
-    def _cancel(self, state: State, fresh: list[Question], name: str) -> list[Answer]:
+    def _cancel(self, state: State, fresh: list[Question], name: str) -> list[Told]:
         cancelled = Answer(name, said.CANCELLED, "cancelled before it ran")
         for questions in (fresh, state.waiting):
             for one in questions:
                 if one.id == name:
                     questions.remove(one)
-                    return [cancelled]
+                    return [cancelled.told(one)]
         running = state.running
         if running is not None and running.question.id == name and not running.cancelled:
             state.running = replace(running, cancelled=True)
-            return [replace(cancelled, message="cancelled while it ran")]
+            return [replace(cancelled, message="cancelled while it ran").told(running.question)]
         return []
 
     # What is run.
@@ -176,7 +180,7 @@ class LiveQueue:
             else:
                 return
             silent = running is not None and running.cancelled
-            await self._store(state, [] if silent else _lines([answer]))
+            await self._store(state, [] if silent else [answer.told(question)])
 
     def _barred(self, question: Question) -> Answer | None:
         """Why a question does not get to osqueryd. Blocks."""
@@ -204,7 +208,7 @@ class LiveQueue:
                 return False
             state.waiting.remove(question)
             if run is None:
-                await self._store(state, _lines([failed(question.id, said.ABSENT)]))
+                await self._store(state, [failed(question.id, said.ABSENT).told(question)])
                 return False
             state.running = Running(question, run.process)
             if await self._store(state, []):
@@ -219,8 +223,7 @@ class LiveQueue:
             async with asyncio.timeout(self._limits.seconds + 1):
                 return await in_thread(lambda: run.finish(self._limits))
         except TimeoutError:
-            answer = too_long(question.id, self._limits)
-            return Outcome(answer.line(int(time.time())), answer.status)
+            return Outcome(too_long(question.id, self._limits).told(question))
 
     async def _ended(self, state: State, outcome: Outcome) -> None:
         async with self._lock:
@@ -229,8 +232,7 @@ class LiveQueue:
             if outcome.ended:
                 _LOG.warning("osqueryd ended while question %.80r ran: not run again for a day", running.question.id)
                 self._journal.deny(running.question, int(time.time()))
-            await self._store(state, [] if running.cancelled else [outcome.line])
-        _LOG.info("question %.80r: %s", running.question.id, "cancelled" if running.cancelled else outcome.status)
+            await self._store(state, [] if running.cancelled else [outcome.told])
 
     # What is kept.
 
@@ -250,33 +252,34 @@ class LiveQueue:
         if running.process and await in_thread(lambda: process_of(self._opens)) != running.process:
             self._journal.deny(running.question, int(time.time()))
         state.running = None
-        await self._store(state, [] if running.cancelled else _lines([failed(running.question.id, said.INTERRUPTED)]))
+        answer = failed(running.question.id, said.INTERRUPTED)
+        await self._store(state, [] if running.cancelled else [answer.told(running.question)])
 
-    async def _say(self, answers: Sequence[Answer]) -> bool:
+    async def _say(self) -> bool:
         async with self._lock:
-            return await self._store(await self._loaded_alone(), _lines(answers))
+            return await self._store(await self._loaded_alone(), [])
 
-    async def _store(self, state: State, lines: Sequence[Line]) -> bool:
+    async def _store(self, state: State, told: Sequence[Told]) -> bool:
         """Keep the state with new answers; false if the spool cannot be written: the answers are then held."""
-        lines = [*self._unsaid, *lines]
+        told = [*self._unsaid, *told]
         try:
-            await in_thread(lambda: self._journal.store(state, lines))
+            await in_thread(lambda: self._journal.store(state, told))
         except SpoolFullError as error:
             _LOG.warning("answers cannot be stored: %s", error)
-            self._unsaid = [_small(line) for line in lines][-MOST_UNSAID:]
+            self._unsaid = [_small(one) for one in told][-MOST_UNSAID:]
             return False
         self._unsaid = []
-        if lines:
+        for one in told:
+            if one.asked:
+                _LOG.info("question %.80r: %s", one.asked.id, one.asked.status)
+        if told:
             self._wake()
         return True
 
 
-def _lines(answers: Iterable[Answer]) -> list[Line]:
-    at = int(time.time())
-    return [answer.line(at) for answer in answers]
-
-
-def _small(line: Line) -> Line:
-    if len(line.text) <= UNSAID_BYTES:
-        return line
-    return failed(line.name, f"the device could not store the answer of {len(line.text):,} bytes").line(line.at)
+def _small(told: Told) -> Told:
+    size = len(told.line.text)
+    if size <= UNSAID_BYTES or told.asked is None:
+        return told
+    message = f"the device could not store the answer of {size:,} bytes"
+    return failed(told.asked.id, message).told(Question(told.asked.id, told.asked.sql))

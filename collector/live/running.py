@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from collector.live import cost
-from collector.live.question import ANSWERED, Answer, Question, failed
+from collector.live.question import ANSWERED, Answer, Question, Told, failed
 from collector.osqueryd import Osquery, OsqueryGoneError
-from collector.spool import Line
 
 T = TypeVar("T")
 
@@ -43,8 +42,7 @@ class Limits:
 class Outcome:
     """What came of a run."""
 
-    line: Line
-    status: str
+    told: Told
     ended: bool = False
     """osqueryd ended meanwhile."""
 
@@ -63,14 +61,12 @@ class Run:
         """Ask, and wait for the answer; blocks."""
         with contextlib.closing(self._connection):
             answer, ended = self._asked(limits)
-        at = int(time.time())
-        text = answer.text(at)
-        if len(text) > limits.answer_bytes:
-            answer = failed(
-                answer.id, f"the answer has {len(text):,} bytes; {limits.answer_bytes:,} at most are sent", answer.cost
-            )
-            text = answer.text(at)
-        return Outcome(Line("answer", answer.id, at, text), answer.status, ended)
+        told = answer.told(self._question)
+        size = len(told.line.text)
+        if size > limits.answer_bytes:
+            message = f"the answer has {size:,} bytes; {limits.answer_bytes:,} at most are sent"
+            told = failed(answer.id, message, answer.cost).told(self._question)
+        return Outcome(told, ended)
 
     def _asked(self, limits: Limits) -> tuple[Answer, bool]:
         name = self._question.id

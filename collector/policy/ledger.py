@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 from collector.policy.tables import Notes
 
@@ -54,10 +54,16 @@ class Ledger:
         self, id: str, sql: str, status: str, *, rows: int = 0, message: str = "", at: int | None = None
     ) -> bytes:
         """The note with one more entry: for who keeps it together with the answer, under ``ledger.NOTE``."""
-        now = int(self._clock())
-        entry = Asked(id, now if at is None else at, _cut(sql, SQL_CHARS), status, rows, _cut(message, MESSAGE_CHARS))
-        entries = [one for one in self.entries() if one.id != id and one.at > now - KEPT_SECONDS]
-        return _written([*entries, entry][-MOST_ENTRIES:])
+        return self.with_all([Asked(id, int(self._clock()) if at is None else at, sql, status, rows, message)])
+
+    def with_all(self, asked: Sequence[Asked]) -> bytes:
+        """The note with several more entries, likewise."""
+        new = {
+            one.id: replace(one, sql=_cut(one.sql, SQL_CHARS), message=_cut(one.message, MESSAGE_CHARS))
+            for one in asked
+        }
+        entries = [one for one in self.entries() if one.id not in new]
+        return _written([*entries, *new.values()][-MOST_ENTRIES:])
 
     def entries(self) -> list[Asked]:
         """Those of the last 30 days, the oldest first; a note that cannot be read is none."""

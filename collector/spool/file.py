@@ -22,6 +22,8 @@ INDEX_BYTES = 64 * 1024
 """The index of the write-ahead log; it grows no larger with a log that is kept small."""
 LARGEST_LINE = 16 * 2**20
 """Bytes of text; the server takes no longer line."""
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of text of an answer, which no line limit concerns."""
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 """Result codes of a damaged file. Our statements are right, so that an error in one (no such table) is damage too."""
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
@@ -37,10 +39,12 @@ class SpoolFile:
     def __init__(self, path: Path, budget: int, clock: Callable[[], float]) -> None:
         self.largest = min(LARGEST_LINE, budget // 16)
         """Bytes of one line's text at most."""
+        self.largest_answer = min(LARGEST_ANSWER, budget // (4 if budget >= LARGEST_ANSWER else 16))
+        """Bytes of one answer's text at most; a small spool has its room for the log."""
         self.log_bytes = min(2**20, budget // 16)
-        """What the write-ahead log is kept to; one transaction, of the largest line, may come on top of it."""
+        """What the write-ahead log is kept to; one transaction, of the largest answer, may come on top of it."""
         reserve = min(512 * 1024, budget // 16)
-        self.room = budget - 2 * self.log_bytes - self.largest - reserve - INDEX_BYTES
+        self.room = budget - 2 * self.log_bytes - self.largest_answer - reserve - INDEX_BYTES
         """Bytes for the pages of the file itself."""
         self._place = Place(path, reserve, clock)
         self._clock = clock

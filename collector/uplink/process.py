@@ -16,24 +16,29 @@ from typing import TYPE_CHECKING
 
 from collector import VERSION
 from collector.logs import to_stderr
+from collector.policy import DeviceTables, Policy
 from collector.settings import Settings, check_server, make_state_dir
 from collector.spool import Spool
+from collector.turns import Turns
 from collector.uplink.backoff import Backoff
 from collector.uplink.context import Component, Context, Standing
 from collector.uplink.enrol import Enrolment
 from collector.uplink.http import Http
+from collector.uplink.network import Network
 from collector.uplink.notify import ServiceManager, Watchdog
 from collector.uplink.sender import Sender
 from collector.uplink.single import AlreadyRunningError, only_one
 
 if TYPE_CHECKING:
-    from collector.osqueryd import Osquery
+    from collector.osqueryd import Osquery, QueryResult
 
 EXIT_RUNNING = 1
 END_SECONDS = 2.0
 """For components to end once they are told to."""
 THREADS = 6
 """For what blocks: osqueryd's socket and the spool."""
+OSQUERY_SECONDS = 30.0
+"""For what the policy asks of osqueryd."""
 RESTART_SECONDS = 60.0
 """The most a component that failed waits before it is started again."""
 
@@ -42,7 +47,9 @@ log = logging.getLogger("uplink")
 
 def components(context: Context) -> list[Component]:
     """Everything the uplink does; parts are imported here, so that the process holds what it runs and no more."""
-    return [context.enrolment, *context.sender.lanes]
+    from collector.uplink.asked import asked
+
+    return [context.enrolment, *context.sender.lanes, *asked(context)]
 
 
 def main(settings: Settings) -> int:
@@ -77,6 +84,9 @@ def made(settings: Settings) -> Context:
         enrolment=enrolment,
         sender=Sender(spool, http, enrolment, standing),
         standing=standing,
+        policy=Policy.load(settings.policy_file, DeviceTables(spool, lambda sql: _answer(settings.socket, sql))),
+        turns=Turns(),
+        network=Network(),
         osquery=lambda seconds: _osquery(settings.socket, seconds),
     )
 
@@ -85,6 +95,11 @@ def _osquery(socket: Path, seconds: float) -> Osquery:
     from collector.osqueryd import Osquery  # thrift takes megabytes, and is needed only when osqueryd is asked
 
     return Osquery(socket, seconds)
+
+
+def _answer(socket: Path, sql: str) -> QueryResult:
+    with _osquery(socket, OSQUERY_SECONDS) as osquery:
+        return osquery.query(sql)
 
 
 async def _serve(settings: Settings) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from collector.live.permission import Permission
 from collector.live.queue import MOST_WAITING
 from collector.live.running import ENDED, Limits
 from collector.policy import Policy
+from collector.policy.ledger import Ledger
+from collector.policy.questions import QuestionCheck
 from collector.spool import Spool
 from collector.turns import Turns
 from tests.support.core.running import Core, core
@@ -56,6 +57,13 @@ async def test_rows_come_with_their_cost(live: Device) -> None:
     assert answer["rows"] == [{"username": "root", "uid": "0"}, {"username": "ada", "uid": "1000"}]
     assert set(answer["cost"]) == {"wall_time_ms", "user_time", "system_time", "memory"}
     assert abs(answer["at"] - time.time()) < 60
+    (entry,) = Ledger(live.spool).entries()
+    assert (entry.id, entry.sql, entry.status, entry.rows) == (
+        "q1",
+        "SELECT username, uid FROM users ORDER BY uid",
+        "answered",
+        2,
+    )
 
 
 async def test_an_answer_is_stored_within_a_second(live: Device) -> None:
@@ -158,7 +166,7 @@ async def test_the_policy_refuses_before_anything_runs(tmp_path: Path, shared: C
     spool = Spool(tmp_path / "spool.db", BUDGET)
     spool.keep("config", json.dumps({"queries": [{"name": "n", "sql": "SELECT 'scheduled' AS v;"}]}).encode())
     policy = Policy.load(rules, owner=rules.stat().st_uid)
-    async with device(tmp_path / "spool.db", shared.socket, check=Permission(policy, spool)) as live:
+    async with device(tmp_path / "spool.db", shared.socket, check=QuestionCheck(policy, spool)) as live:
         await live.ask(("a", "SELECT 'refused' AS v"), ("b", "SELECT 'scheduled' AS v"))
         answers = await live.answered(2)
     assert statuses(answers) == [("a", "refused"), ("b", "answered")]
