@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from collector.policy import Policy
 from collector.settings import Settings
 from collector.spool import Spool
 from collector.turns import Turns
@@ -68,8 +67,6 @@ class Context:
     sender: Sender
     """``sender.wake(lane)`` when something was put; ``sender.network_is_back()`` when the server was reached."""
     standing: Standing
-    policy: Policy
-    """Asked before every statement."""
     turns: Turns
     """Whose statement osqueryd works on."""
     network: Network

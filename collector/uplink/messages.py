@@ -53,7 +53,7 @@ class Messages:
         self._spool = spool
         self._live = live
         self._changed = changed
-        """Told the kind of a message that was kept."""
+        """Told the kind of a message that was kept and is another than before; of a hello its calendar counts."""
         self._complained: set[str] = set()
 
     async def frames(self, frames: Iterable[str | bytes]) -> Heard:
@@ -110,7 +110,7 @@ class Messages:
             self._complain(kind, problem)
             return
         try:
-            await asyncio.to_thread(self._kept, kind, message)
+            new = await asyncio.to_thread(self._kept, kind, message)
         except SpoolFullError as error:
             _LOG.warning("the server's %s cannot be kept: %s", kind, error)
             return
@@ -119,13 +119,19 @@ class Messages:
                 heard.greeted = True
                 seconds = _seconds(message.get("poll_seconds"))
                 heard.poll_seconds = seconds and max(LEAST_POLL_SECONDS, min(seconds, MOST_POLL_SECONDS))
-        self._changed(kind)
+        if new:
+            self._changed(kind)
 
-    def _kept(self, kind: str, message: dict[str, Any]) -> None:
+    def _kept(self, kind: str, message: dict[str, Any]) -> bool:
+        """Keep a message; whether it is news."""
         notes = {kind: orjson.dumps(message)}
-        if kind != HELLO:
+        if kind == HELLO:
+            new = _calendar(self._spool.get(HELLO)) != message.get("calendar")
+        else:
+            new = True
             notes[HASHES] = orjson.dumps(hashes(self._spool) | {kind: message["hash"]})
         self._spool.put([], notes)
+        return new
 
     def _complain(self, kind: str, problem: str) -> None:
         if f"{kind}: {problem}" not in self._complained:
@@ -141,6 +147,14 @@ def hashes(spool: Spool) -> dict[str, str]:
     except orjson.JSONDecodeError:
         return {}
     return {kind: value for kind, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
+
+
+def _calendar(note: bytes | None) -> Any:
+    try:
+        found = orjson.loads(note or b"{}")
+    except orjson.JSONDecodeError:
+        return None
+    return found.get("calendar") if isinstance(found, dict) else None
 
 
 def _seconds(value: Any) -> float | None:

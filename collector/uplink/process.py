@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from collector import VERSION
 from collector.logs import to_stderr
-from collector.policy import DeviceTables, Policy
 from collector.settings import Settings, check_server, make_state_dir
 from collector.spool import Spool
 from collector.turns import Turns
@@ -30,15 +29,13 @@ from collector.uplink.sender import Sender
 from collector.uplink.single import AlreadyRunningError, only_one
 
 if TYPE_CHECKING:
-    from collector.osqueryd import Osquery, QueryResult
+    from collector.osqueryd import Osquery
 
 EXIT_RUNNING = 1
 END_SECONDS = 2.0
 """For components to end once they are told to."""
 THREADS = 6
 """For what blocks: osqueryd's socket and the spool."""
-OSQUERY_SECONDS = 30.0
-"""For what the policy asks of osqueryd."""
 RESTART_SECONDS = 60.0
 """The most a component that failed waits before it is started again."""
 
@@ -47,9 +44,12 @@ log = logging.getLogger("uplink")
 
 def components(context: Context) -> list[Component]:
     """Everything the uplink does; parts are imported here, so that the process holds what it runs and no more."""
+    from collector.policy import DeviceTables, Policy
     from collector.uplink.asked import asked
 
-    return [context.enrolment, *context.sender.lanes, *asked(context)]
+    policy = Policy.load(context.settings.policy_file, DeviceTables(context.spool))
+    channel, queue = asked(context, policy)
+    return [context.enrolment, *context.sender.lanes, context.network, channel, queue]
 
 
 def main(settings: Settings) -> int:
@@ -84,7 +84,6 @@ def made(settings: Settings) -> Context:
         enrolment=enrolment,
         sender=Sender(spool, http, enrolment, standing),
         standing=standing,
-        policy=Policy.load(settings.policy_file, DeviceTables(spool, lambda sql: _answer(settings.socket, sql))),
         turns=Turns(),
         network=Network(),
         osquery=lambda seconds: _osquery(settings.socket, seconds),
@@ -95,11 +94,6 @@ def _osquery(socket: Path, seconds: float) -> Osquery:
     from collector.osqueryd import Osquery  # thrift takes megabytes, and is needed only when osqueryd is asked
 
     return Osquery(socket, seconds)
-
-
-def _answer(socket: Path, sql: str) -> QueryResult:
-    with _osquery(socket, OSQUERY_SECONDS) as osquery:
-        return osquery.query(sql)
 
 
 async def _serve(settings: Settings) -> None:

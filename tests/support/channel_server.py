@@ -159,7 +159,6 @@ class Device:
             enrolment=cast("Any", self.key),
             sender=cast("Any", Lanes()),
             standing=self.standing,
-            policy=cast("Any", None),
             turns=cast("Any", None),
             network=self.network,
             osquery=lambda seconds: Osquery(folder / "none.em", seconds),
