@@ -126,7 +126,7 @@ class Messages:
         """Keep a message; whether it is news."""
         notes = {kind: orjson.dumps(message)}
         if kind == HELLO:
-            new = _calendar(self._spool.get(HELLO)) != message.get("calendar")
+            new = bool(_calendar(self._spool.get(HELLO)) != message.get("calendar"))
         else:
             new = True
             notes[HASHES] = orjson.dumps(hashes(self._spool) | {kind: message["hash"]})
