@@ -23,6 +23,8 @@ BESIDE_BYTES = 128 * 1024
 """The index of the write-ahead log, and the pages that a transaction writes beside its lines."""
 LARGEST_LINE = 16 * 2**20
 """Bytes of text; the server takes no longer line."""
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of text of an answer, which no line limit concerns."""
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 """Result codes of a damaged file. Our statements are right, so that an error in one (no such table) is damage too."""
 ROOMY = 64 * 2**20
@@ -40,10 +42,12 @@ class SpoolFile:
     def __init__(self, path: Path, budget: int, clock: Callable[[], float]) -> None:
         self.largest = min(LARGEST_LINE, budget // 16)
         """Bytes of one line's text at most."""
+        self.largest_answer = min(LARGEST_ANSWER, budget // (4 if budget >= LARGEST_ANSWER else 16))
+        """Bytes of one answer's text at most; a small spool has its room for the log."""
         self.log_bytes = min(2**20, budget // 16)
-        """What the write-ahead log is kept to; one transaction, of the largest line, may come on top of it."""
+        """What the write-ahead log is kept to; one transaction, of the largest answer, may come on top of it."""
         reserve = 3 * self.log_bytes  # what is in the log may have to find a place in the file first
-        self.room = budget - 2 * self.log_bytes - self.largest - reserve - BESIDE_BYTES
+        self.room = budget - 2 * self.log_bytes - self.largest_answer - reserve - BESIDE_BYTES
         """Bytes for the pages of the file itself."""
         self._place = Place(path, reserve, clock)
         self._clock = clock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from zlib import crc32
 
 from collector.spool import losses
@@ -55,7 +55,7 @@ def integer(value: object) -> int:
 class Room:
     """One transaction's work on the lines: they are added and dropped here only, so that the counts stay true."""
 
-    def __init__(self, connection: sqlite3.Connection, limit: int, largest: int, now: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, limit: int, largest: Mapping[str, int], now: int) -> None:
         self._connection = connection
         self._limit = limit
         self._largest = largest
@@ -66,7 +66,7 @@ class Room:
         """Store the lines in their order; what does not fit makes others give way, or is dropped itself."""
         for line in lines:
             size = cost(line)
-            if len(line.text) > self._largest:
+            if len(line.text) > self._largest[line.lane]:
                 self._lose([(line, len(line.text))], TOO_LARGE)
                 continue
             old = self._supersede(line.name) if line.kind == "snapshot" else None

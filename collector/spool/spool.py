@@ -11,7 +11,7 @@ from zlib import crc32
 
 from collector.spool import losses, reading
 from collector.spool.file import DamagedError, SpoolFile
-from collector.spool.model import CORRUPT, LANES, LOG, REFUSED, Batch, Gap, Line, SpoolStats
+from collector.spool.model import CORRUPT, LANES, LIVE, LOG, REFUSED, Batch, Gap, Line, SpoolStats
 from collector.spool.room import Room
 from collector.spool.schema import new_numbering
 
@@ -46,6 +46,8 @@ class Spool:
             raise ValueError(f"a spool needs {LEAST_BUDGET} bytes at least, not {budget}")
         self._file = SpoolFile(path, budget, clock)
         self._clock = clock
+        self.largest_answer = self._file.largest_answer
+        """Bytes of an answer's text at most."""
 
     def put(self, lines: Sequence[Line], notes: Mapping[str, bytes] | None = None) -> None:
         """Store the lines in their order, all or none of them, and keep notes with them; on the disk on return.
@@ -185,7 +187,9 @@ class Spool:
         return int(self._clock())
 
     def _room(self, connection: sqlite3.Connection) -> Room:
-        return Room(connection, self._file.room, self._file.largest, self._now())
+        return Room(
+            connection, self._file.room, {LOG: self._file.largest, LIVE: self._file.largest_answer}, self._now()
+        )
 
     def _held(self, connection: sqlite3.Connection, lane: str) -> Batch | None:
         """The batch under way; None if there is none, or none of its lines can be read any more."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.settings import Settings
 from collector.spool import Spool
+from collector.turns import Turns
 
 if TYPE_CHECKING:  # thrift and aiohttp are loaded when they are first needed
     from collector.osqueryd import Osquery
     from collector.uplink.enrol import Enrolment
     from collector.uplink.http import Http
+    from collector.uplink.network import Network
     from collector.uplink.sender import Sender
 
 
@@ -65,5 +67,9 @@ class Context:
     sender: Sender
     """``sender.wake(lane)`` when something was put; ``sender.network_is_back()`` when the server was reached."""
     standing: Standing
+    turns: Turns
+    """Whose statement osqueryd works on."""
+    network: Network
+    """``network.tell(called)`` to be told when the device woke or its network changed."""
     osquery: Callable[[float], Osquery]
     """``osquery(seconds)``: a connection to osqueryd, for one thread and calls of so long; its user closes it."""

@@ -18,10 +18,12 @@ from collector import VERSION
 from collector.logs import to_stderr
 from collector.settings import Settings, check_server, make_state_dir
 from collector.spool import Spool
+from collector.turns import Turns
 from collector.uplink.backoff import Backoff
 from collector.uplink.context import Component, Context, Standing
 from collector.uplink.enrol import Enrolment
 from collector.uplink.http import Http
+from collector.uplink.network import Network
 from collector.uplink.notify import ServiceManager, Watchdog
 from collector.uplink.sender import Sender
 from collector.uplink.single import AlreadyRunningError, only_one
@@ -42,9 +44,13 @@ log = logging.getLogger("uplink")
 
 def components(context: Context) -> list[Component]:
     """Everything the uplink does; parts are imported here, so that the process holds what it runs and no more."""
+    from collector.uplink.asked import asked
     from collector.uplink.owner import Deeds, owner_components, policy_of
 
-    return [context.enrolment, *context.sender.lanes, *owner_components(context, policy_of(context), Deeds(context))]
+    policy = policy_of(context)
+    channel, queue = asked(context, policy)
+    owner = owner_components(context, policy, Deeds(context))
+    return [context.enrolment, *context.sender.lanes, context.network, channel, queue, *owner]
 
 
 def main(settings: Settings) -> int:
@@ -79,6 +85,8 @@ def made(settings: Settings) -> Context:
         enrolment=enrolment,
         sender=Sender(spool, http, enrolment, standing),
         standing=standing,
+        turns=Turns(),
+        network=Network(),
         osquery=lambda seconds: _osquery(settings.socket, seconds),
     )
 

@@ -73,10 +73,10 @@ ENDPOINTS: dict[str, Limit] = {
         body=1 * MIB, inflated=1 * MIB, reason="as for enroll: one row each of four small tables; anyone may call it"
     ),
     "collector/batch": Limit(
-        body=16 * MIB,
-        inflated=64 * MIB,
+        body=64 * MIB,
+        inflated=80 * MIB,
         ratio=250,
-        reason="some thousand lines, or a few large ones; what is refused for its size is split and comes again",
+        reason="some thousand lines, or one answer, which has 64 MiB at most; what is refused is split and comes again",
     ),
     "collector/poll": Limit(body=MESSAGE_BYTES, inflated=MESSAGE_BYTES, reason="a hello, as over the channel"),
     "carve/block": Limit(body=16 * MIB, inflated=16 * MIB, reason="one base64 block; carves are not kept"),
