@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.core import wire
+
 ROOT = Path(__file__).parent.parent.parent.parent
 COLLECTOR = (sys.executable, "-m", "collector.main", "extension")
 """The extension as osqueryd would autoload it, without its arguments."""
@@ -44,7 +46,6 @@ class Core:
             **flags,
         }
         self._environment = {**os.environ, **environment}
-        self._stream: Any = None
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -62,23 +63,19 @@ class Core:
             )
         until = time.monotonic() + 20
         while time.monotonic() < until and self.process.poll() is None:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connection.connect(str(self._control))
-            except OSError:
-                connection.close()
-                time.sleep(0.01)
-                continue
-            self._stream = connection.makefile("rwb")
-            connection.close()
-            return
+            if wire.listens(str(self._control)):
+                return
+            time.sleep(0.01)
 
     def do(self, what: str, **values: Any) -> dict[str, Any]:
         """Tell it something. Raises ``CoreEndedError`` if it ended, ``AssertionError`` if it could not."""
         try:
-            self._stream.write(json.dumps({"do": what, **values}).encode() + b"\n")
-            self._stream.flush()
-            line = self._stream.readline()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.connect(str(self._control))
+                with connection.makefile("rwb") as stream:
+                    stream.write(json.dumps({"do": what, **values}).encode() + b"\n")
+                    stream.flush()
+                    line = stream.readline()
         except OSError as error:
             raise CoreEndedError(self.said()) from error
         if not line:
@@ -148,11 +145,7 @@ class Core:
 
     def _ended(self) -> int:
         assert self.process is not None
-        code = self.process.wait(20)
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-        return code
+        return self.process.wait(20)
 
 
 def _line(entry: Mapping[str, Any]) -> str:
@@ -175,32 +168,35 @@ def extension_file(directory: Path, command: Sequence[str], name: str = "muster.
 
 @contextmanager
 def core(
+    flags: Mapping[str, str] | None = None,
     *,
     autoload: Sequence[str] = (),
     tables: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
-    **flags: str,
+    **more: str,
 ) -> Iterator[Core]:
     """A running stand-in in a short directory of its own, ended and removed afterwards.
 
     Args:
+        flags: osqueryd's, and the stand-in's own, by name; also as keywords.
         autoload: the command of an extension that it starts.
         tables: rows by table, see ``tables.py``.
         config: what ``config_plugin=filesystem`` (the default) reads.
         environment: added to the environment, also of an autoloaded extension.
-        flags: osqueryd's, and the stand-in's own, by name.
+        more: flags.
     """
+    given = {**(flags or {}), **more}
     directory = Path(tempfile.mkdtemp(prefix="core-", dir="/tmp"))  # a socket's path has 107 bytes
     if autoload:
-        flags["extensions_autoload"] = str(extension_file(directory, autoload))
+        given["extensions_autoload"] = str(extension_file(directory, autoload))
     if tables is not None:
         (directory / "tables.json").write_text(json.dumps(tables))
-        flags["tables"] = str(directory / "tables.json")
+        given["tables"] = str(directory / "tables.json")
     if config is not None:
         (directory / "osquery.conf").write_text(json.dumps(config))
-        flags["config_path"] = str(directory / "osquery.conf")
-    made = Core(directory, flags, environment or {})
+        given["config_path"] = str(directory / "osquery.conf")
+    made = Core(directory, given, environment or {})
     made.start()
     try:
         yield made

@@ -3,8 +3,8 @@
 ``python -m tests.support.core.scripted '{"plugin": "logger", "features": 1, "fail_from": 4, "fail_to": 6}' --socket …``
 
 For a logger: ``stock`` (init, features and status are answered by osquery-python itself), ``features``, and by the
-number of the line counted from 1: ``fail_from``/``fail_to`` (up to but not with), ``raise_at``, ``none_at``,
-``sleep_at`` with ``sleep``; ``snapshot_fail``. For a config: ``content``. For a table: rows by ``rows``.
+number of the line counted from 1: ``fail_from``/``fail_to`` (up to but not with), ``raise_at``, ``return_none_at``,
+``sleep_from``/``sleep_to`` with ``sleep``; ``snapshot_fail``. For a config: ``content``. For a table: rows by ``rows``.
 """
 
 from __future__ import annotations
@@ -35,15 +35,18 @@ def logger(mode: Mode) -> Any:
                     return ExtensionResponse(status=status, response=[])
                 if "init" in context or "status" in context:
                     return ExtensionResponse(status=OK, response=[])
-            return super().call(context)
+            response = super().call(context)
+            # The recorded ones wrote down every code, so that a status of None raised here.
+            assert response.status.code is not None
+            return response
 
         def log_string(self, value: str) -> Any:
             self.lines += 1
-            if self.lines == mode.get("sleep_at"):
+            if mode.get("sleep_from", 0) <= self.lines < mode.get("sleep_to", 0):
                 time.sleep(mode["sleep"])
             if self.lines == mode.get("raise_at"):
                 raise RuntimeError("made-up exception in log_string")
-            if self.lines == mode.get("none_at"):
+            if self.lines == mode.get("return_none_at"):
                 return None
             if mode.get("fail_from", 0) <= self.lines < mode.get("fail_to", 0):
                 return ExtensionStatus(code=1, message="made-up failure")
