@@ -48,6 +48,15 @@ def _problem(path: Path, allow_unsafe: bool) -> str:
     return ""
 
 
+def executable(path: Path) -> bool:
+    """Whether the kernel can start it; a shell would run a file without ``#!``, osqueryd does not."""
+    start = path.read_bytes()[:200].split(b"\n")[0]
+    if start.startswith(b"\x7fELF"):
+        return True
+    interpreter = start[2:].strip(b" ").split(b" ")[0]
+    return start.startswith(b"#!") and os.path.exists(interpreter)
+
+
 class Processes:
     """The processes of the autoloaded extensions, by path."""
 
@@ -76,7 +85,7 @@ class Processes:
         return started
 
     def _start(self, path: Path) -> None:
-        if path.read_bytes()[:2] not in (b"#!", b"\x7fE"):
+        if not executable(path):
             self._daemon.say(2, "watcher.cpp", 790, f"Could not start extension process: {path}, error: 8")
             return
         flags = self._daemon.flags

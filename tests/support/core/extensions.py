@@ -93,6 +93,7 @@ class Extensions:
                     self._changed.wait(max(0.0, until - time.monotonic()))
                     continue
             if wire.listens(found[0].path):
+                self._listened.add(found[0].uuid)
                 return True
             time.sleep(0.01)
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -158,8 +159,7 @@ def extension_file(directory: Path, command: Sequence[str], name: str = "muster.
     folder = directory / "ext"
     folder.mkdir(exist_ok=True)
     path = folder / name
-    quoted = " ".join(f"'{part}'" for part in command)
-    path.write_text(f'#!/bin/sh\ncd {ROOT} && exec {quoted} "$@"\n')
+    path.write_text(f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.join(command)} "$@"\n')
     path.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
     load = directory / "extensions.load"
     load.write_text(f"{path}\n")
