@@ -133,7 +133,7 @@ def test_a_killed_extension_is_back_without_help_after_one_refusal() -> None:
         core.await_ready()
         ((_, first),) = core.do("state")["processes"].items()
         os.kill(first, signal.SIGKILL)
-        events = []
+        events: list[str] = []
         while events[-3:].count("registered") == 0:
             core.do("await", extension="my_table_ext", seconds=1)
             events = [entry["event"] for entry in core.entries() if entry["event"] in EVENTS]
