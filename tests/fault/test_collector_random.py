@@ -27,9 +27,9 @@ QUERY = "happenings"
 EVENTS = """-- What happened.
 -- mode: events
 -- columns: id bigint, what text
-SELECT uid AS id, username AS what FROM users
+SELECT uid AS id, path AS what FROM process_events
 """
-PACKS = packs.content({f"queries/{QUERY}.sql": EVENTS, "events.yaml": f"title: Events\nqueries: {{{QUERY}: }}\n"})
+PACKS = packs.content({f"queries/{QUERY}.linux.sql": EVENTS, "events.yaml": f"title: Events\nqueries: {{{QUERY}: }}\n"})
 SETTLE_SECONDS = 60
 FLAGS = {"extensions_interval": "1", "ping_lag": "0.1", "watch": "auto"}
 
@@ -199,7 +199,7 @@ def it_is_all_there(database: str, made: Device) -> None:
     assert answered <= set(counts), f"lost: {sorted(answered - set(counts))}\n{made.said()}"
     assert set(counts) <= sent
     assert set(counts.values()) == {1}, "a line is there twice"
-    assert stored(database, "SELECT COUNT(*) FROM collector_gaps") == [(0,)]
+    assert stored(database, "SELECT COUNT(*) FROM posture_collector_gaps") == [(0,)]
     assert stored(database, "SELECT COUNT(*) FROM rejects") == [(0,)]
     assert stored(database, "SELECT COUNT(*) FROM devices") == [(1,)]
 
