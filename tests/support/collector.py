@@ -8,12 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.core import running
-from tests.support.core.running import COLLECTOR, ROOT, Core
+from tests.support.core.running import ROOT, Core
 
 PATIENCE = 60.0
 
@@ -39,16 +39,17 @@ def settings(directory: Path, server: str, secret: str, socket: Path, **more: st
 class Device:
     """The processes of one device, each of which can be killed and begun again."""
 
-    def __init__(self, core: Core, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, core: Core, directory: Path, environment: dict[str, str], collector: Sequence[str]) -> None:
         self.core = core
         self.directory = directory
         self.environment = environment
+        self._collector = collector
         self.uplink: subprocess.Popen[bytes] | None = None
 
     def start_uplink(self) -> None:
         with (self.directory / "uplink.log").open("ab") as log:
             self.uplink = subprocess.Popen(
-                [sys.executable, "-m", "collector.main", "uplink"],
+                [sys.executable, *self._collector, "uplink"],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -114,14 +115,31 @@ def wait_until(holds: Callable[[], object], told: Callable[[], str] = str, secon
 
 @contextmanager
 def device(
-    directory: Path, server: str, secret: str, *, flags: dict[str, str] | None = None, **more: str
+    directory: Path,
+    server: str,
+    secret: str,
+    *,
+    flags: dict[str, str] | None = None,
+    collector: Sequence[str] = ("-m", "collector.main"),
+    **more: str,
 ) -> Iterator[Device]:
-    """A device whose core has autoloaded the extension, with an uplink to a server; all are ended afterwards."""
+    """A device whose core has autoloaded the extension, with an uplink to a server; all are ended afterwards.
+
+    Args:
+        directory: where the collector has its state and its log.
+        server: the server's URL.
+        secret: the enrol secret.
+        flags: of core.
+        collector: what of Python's arguments runs the collector.
+        more: settings of the collector.
+    """
     # The environment is core's as well, since an autoloaded extension has that of osqueryd.
     loaded = {"logger_plugin": "muster", "extensions_require": "muster", "config_plugin": "filesystem"}
-    with running.core({**loaded, **(flags or {})}, autoload=COLLECTOR, begin=False) as core:
+    with running.core(
+        {**loaded, **(flags or {})}, autoload=[sys.executable, *collector, "extension"], begin=False
+    ) as core:
         core.environment = environment = settings(directory, server, secret, core.socket, **more)
-        made = Device(core, directory, environment)
+        made = Device(core, directory, environment, collector)
         try:
             core.start()
             core.await_ready()
