@@ -92,7 +92,7 @@ class Configurer:
             for query, body in value.get("schedule", {}).items():
                 schedule[query] = _scheduled(query, body)
             for pack, body in value.get("packs", {}).items():
-                packs[pack] = self._add_pack(pack, body, schedule)
+                packs[pack] = self._add_pack(pack, body, schedule, str(options.get("pack_delimiter", "_")))
         digest = "".join(hashlib.sha1(text.encode()).hexdigest() for _, text in sorted(self._sources.items()))
         return Config(
             schedule,
@@ -103,7 +103,7 @@ class Configurer:
             hashlib.sha1(digest.encode()).hexdigest(),
         )
 
-    def _add_pack(self, name: str, body: Any, schedule: dict[str, Scheduled]) -> bool:
+    def _add_pack(self, name: str, body: Any, schedule: dict[str, Scheduled], delimiter: str) -> bool:
         if isinstance(body, str):
             request = {"action": "genPack", "name": name, "value": body}
             answer = self._daemon.extensions.call("config", self._daemon.flags.config_plugin, request)
@@ -116,7 +116,7 @@ class Configurer:
             if not self._daemon.tables.answer(discovery).rows:
                 return False
         for query, inner in body.get("queries", {}).items():
-            full = f"pack_{name}_{query}"
+            full = f"pack{delimiter}{name}{delimiter}{query}"
             schedule[full] = _scheduled(full, inner)
         return True
 

@@ -46,7 +46,7 @@ class Core:
             "disable_watchdog": "true",
             **flags,
         }
-        self._environment = {**os.environ, **environment}
+        self.environment = {**os.environ, **environment}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -60,7 +60,7 @@ class Core:
         ]
         with (self.directory / "stderr").open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         until = time.monotonic() + 20
         while time.monotonic() < until and self.process.poll() is None:
@@ -174,6 +174,7 @@ def core(
     tables: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    begin: bool = True,
     **more: str,
 ) -> Iterator[Core]:
     """A running stand-in in a short directory of its own, ended and removed afterwards.
@@ -184,6 +185,7 @@ def core(
         tables: rows by table, see ``tables.py``.
         config: what ``config_plugin=filesystem`` (the default) reads.
         environment: added to the environment, also of an autoloaded extension.
+        begin: start it; else the test does.
         more: flags.
     """
     given = {**(flags or {}), **more}
@@ -197,8 +199,9 @@ def core(
         (directory / "osquery.conf").write_text(json.dumps(config))
         given["config_path"] = str(directory / "osquery.conf")
     made = Core(directory, given, environment or {})
-    made.start()
     try:
+        if begin:
+            made.start()
         yield made
     finally:
         if made.process is not None and made.process.poll() is None:
