@@ -27,18 +27,7 @@ from server.wire.log import (
     text_of,
     whole_of,
 )
-from server.wire.messages import (
-    CANCELLED,
-    DENYLISTED,
-    REFUSED,
-    Backlog,
-    BadLine,
-    BatchMark,
-    CollectorBatch,
-    Gap,
-    LogBody,
-    QuestionAnswer,
-)
+from server.wire.messages import ENDED, Backlog, BadLine, BatchMark, CollectorBatch, Gap, LogBody, QuestionAnswer
 
 LANES = ("log", "live")
 ANY_QUERY = "*"
@@ -47,8 +36,7 @@ DIVERGED = b'{"diverged":true}'
 """The batch goes on from another place than the one known here: the collector begins a new numbering."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_ANSWERED, _FAILED = "answered", "failed"
-_ENDED = (REFUSED, DENYLISTED, CANCELLED)
+_STATUSES = {"answered": 0, "failed": 1, **dict.fromkeys(ENDED, 1)}
 _LOST_EVERYTHING = "corrupt"
 """The reason of a gap that names no query since its spool could not be read any more."""
 
@@ -83,7 +71,7 @@ def _batch(value: dict[str, Any], reading: Reading) -> CollectorBatch:
         raise TooManyLinesError(f"{count} lines in one batch, more than {limits.LINES_A_BATCH}")
     body = LogBody(node_key="")
     read_lines(body, lines, "", reading)
-    batch = CollectorBatch(mark=mark, body=body, answers=[], backlog=_backlog(value.get("backlog")))
+    batch = CollectorBatch(mark=mark, body=body, answers=[], backlog=backlog_of(value.get("backlog")))
     for line in answers:
         _read_answer(batch, line, reading.exact)
     for line in gaps:
@@ -119,25 +107,25 @@ def _list(value: dict[str, Any], part: str) -> list[Any]:
 
 
 def _read_answer(batch: CollectorBatch, value: Any, exact: bool) -> None:
-    """Add an answer to a question."""
+    """Add an answer to a question, or why there is none."""
     try:
         if not isinstance(value, dict):
             raise BadLineError(f"an answer is {kind_of(value)}, not an object")
         status, question = text_of(value.get("status")), text_of(value.get("id"))
-        if status not in (_ANSWERED, _FAILED, *_ENDED):
-            raise BadLineError(f"an answer's status is {status[:40]!r}")
+        if status not in _STATUSES:
+            raise BadLineError(f"an answer's status {sample_of(status)[:40]!r} is none of {', '.join(_STATUSES)}")
         if not question or len(question) > limits.QUESTION_CHARS:
             raise BadLineError("an answer has no usable id")
-        rows = checked_rows(value.get("rows", []), "rows", exact)
-        answer = QuestionAnswer(
-            question=question,
-            status=0 if status == _ANSWERED else 1,
-            message=text_of(value.get("message")),
-            rows=rows,
-            ended=status if status in _ENDED else "",
-            cost=cost_of(value.get("cost")),
+        batch.answers.append(
+            QuestionAnswer(
+                question=question,
+                status=_STATUSES[status],
+                message=text_of(value.get("message")),
+                rows=checked_rows(value.get("rows", []), "rows", exact),
+                ended=status if status in ENDED else "",
+                cost=cost_of(value.get("cost")),
+            )
         )
-        batch.answers.append(answer)
     except BadLineError as error:
         keep_bad(batch.body, BadLine(reason=str(error), sample=sample_of(value)))
 
@@ -164,7 +152,7 @@ def _read_gap(batch: CollectorBatch, value: Any) -> None:
         keep_bad(batch.body, BadLine(reason=str(error), sample=sample_of(value)))
 
 
-def _backlog(value: Any) -> Backlog | None:
+def backlog_of(value: Any) -> Backlog | None:
     """What is still to come, as far as that is told: it only informs people."""
     if not isinstance(value, dict):
         return None
