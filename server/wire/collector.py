@@ -83,7 +83,7 @@ def _batch(value: dict[str, Any], reading: Reading) -> CollectorBatch:
         raise TooManyLinesError(f"{count} lines in one batch, more than {limits.LINES_A_BATCH}")
     body = LogBody(node_key="")
     read_lines(body, lines, "", reading)
-    batch = CollectorBatch(mark=mark, body=body, answers=[], backlog=_backlog(value.get("backlog")))
+    batch = CollectorBatch(mark=mark, body=body, answers=[], backlog=backlog_of(value.get("backlog")))
     for line in answers:
         _read_answer(batch, line, reading.exact)
     for line in gaps:
@@ -164,7 +164,7 @@ def _read_gap(batch: CollectorBatch, value: Any) -> None:
         keep_bad(batch.body, BadLine(reason=str(error), sample=sample_of(value)))
 
 
-def _backlog(value: Any) -> Backlog | None:
+def backlog_of(value: Any) -> Backlog | None:
     """What is still to come, as far as that is told: it only informs people."""
     if not isinstance(value, dict):
         return None
