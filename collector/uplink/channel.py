@@ -89,6 +89,19 @@ class Channel:
             return False
         return polled.heard is not None and not polled.heard.node_invalid and polled.heard.busy_seconds is None
 
+    async def fetch(self) -> bool:
+        """Have the server say at once what is new, whether or not the channel is open; whether it did."""
+        key = await self._context.enrolment.node_key()
+        try:
+            heard = (await self._polling.poll(key)).heard
+        except UndeliveredError as error:
+            _LOG.info("the server was not reached by a poll: %s", error)
+            return False
+        if heard is None or heard.node_invalid or heard.busy_seconds:
+            return False
+        self._context.standing.heard_at = time.time()
+        return True
+
     async def run(self) -> None:
         """Keep connected, until cancelled."""
         while True:

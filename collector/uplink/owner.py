@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from collector.evidence.evidence import Evidence
 from collector.openness.control import Control
 from collector.openness.sources import Sources
 from collector.policy import DeviceTables, Policy
-from collector.spool import LANES
+from collector.spool import LANES, LOG
 from collector.uplink.context import Component, Context
 
 if TYPE_CHECKING:  # thrift is loaded when it is first needed
@@ -19,9 +18,6 @@ if TYPE_CHECKING:  # thrift is loaded when it is first needed
 OSQUERY_SECONDS = 10.0
 TABLES_SECONDS = 600.0
 """Between two looks at which tables osqueryd has, for the extension, which cannot ask while it is asked."""
-NO_EVIDENCE = "nothing takes it here"
-
-log = logging.getLogger("uplink.owner")
 
 
 def policy_of(context: Context) -> Policy:
@@ -52,22 +48,42 @@ class TablesKept:
             await asyncio.sleep(TABLES_SECONDS)
 
 
-class Deeds:
-    """What a sync does. ``evidence`` and ``verdicts`` are the parts that take and fetch them."""
+def evidence_of(context: Context, policy: Policy) -> Evidence:
+    """The component that takes the day's evidence."""
+    return Evidence(
+        context.spool,
+        context.osquery,
+        lambda sql: policy.check(sql, live=False),
+        context.turns,
+        lambda: context.sender.wake(LOG),
+    )
 
-    def __init__(
-        self,
-        context: Context,
-        evidence: Callable[[], Awaitable[str]] | None = None,
-        verdicts: Callable[[], Awaitable[bool]] | None = None,
-    ) -> None:
+
+class TakesEvidence(Protocol):
+    """Who takes the day's evidence."""
+
+    async def evidence_now(self) -> object:
+        """Take all of it; what comes back says in words what was done."""
+
+
+class Fetches(Protocol):
+    """Who hears from the server."""
+
+    async def fetch(self) -> bool:
+        """Have it say what is new; whether it did."""
+
+
+class Deeds:
+    """What a sync does."""
+
+    def __init__(self, context: Context, evidence: TakesEvidence, server: Fetches) -> None:
         self._context = context
         self._evidence = evidence
-        self._verdicts = verdicts
+        self._server = server
 
     async def evidence(self) -> str:
-        """Take what is missing of the day's evidence."""
-        return await self._evidence() if self._evidence else NO_EVIDENCE
+        """Take the day's evidence."""
+        return str(await self._evidence.evidence_now())
 
     def send(self) -> None:
         """Send what waits."""
@@ -77,7 +93,7 @@ class Deeds:
 
     async def verdicts(self) -> bool:
         """Ask the server how the device fares."""
-        return await self._verdicts() if self._verdicts else False
+        return await self._server.fetch()
 
 
 def owner_components(context: Context, policy: Policy, deeds: Deeds) -> list[Component]:

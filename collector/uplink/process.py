@@ -45,12 +45,14 @@ log = logging.getLogger("uplink")
 def components(context: Context) -> list[Component]:
     """Everything the uplink does; parts are imported here, so that the process holds what it runs and no more."""
     from collector.uplink.asked import asked
-    from collector.uplink.owner import Deeds, owner_components, policy_of
+    from collector.uplink.owner import Deeds, evidence_of, owner_components, policy_of
 
     policy = policy_of(context)
-    channel, queue = asked(context, policy)
-    owner = owner_components(context, policy, Deeds(context))
-    return [context.enrolment, *context.sender.lanes, context.network, channel, queue, *owner]
+    evidence = evidence_of(context, policy)
+    channel, queue = asked(context, policy, lambda kind: evidence.stir() if kind in ("hello", "config") else None)
+    context.network.tell(lambda reason: evidence.stir())
+    owner = owner_components(context, policy, Deeds(context, evidence, channel))
+    return [context.enrolment, *context.sender.lanes, context.network, channel, queue, evidence, *owner]
 
 
 def main(settings: Settings) -> int:
