@@ -16,6 +16,7 @@ from server.evaluate.verdicts import STATUSES
 from server.normalize.times import DAY, iso, unix
 from server.report.numbers import Numbers
 from server.report.standing import Standing, standing
+from server.store.batches import Fate
 from server.store.deliveries import Taken
 from server.store.store import Store
 
@@ -136,3 +137,11 @@ def _of_ingest(taken: Taken) -> Iterator[Metric]:
         ("rejected_lines", "Lines in them that were set aside.", taken.rejected),
     ):
         yield CounterMetricFamily(f"muster_ingested_{name}", says, value=value)
+    batches = CounterMetricFamily(
+        "muster_collector_batches", "Batches of collectors by what became of them.", labels=["fate"]
+    )
+    for fate, count in ((Fate.NEW, taken.batches), (Fate.KNOWN, taken.known), (Fate.DIVERGED, taken.diverged)):
+        batches.add_metric([fate], count)
+    yield batches
+    yield CounterMetricFamily("muster_collector_gaps", "Gaps that collectors told of.", value=taken.gaps)
+    yield CounterMetricFamily("muster_collector_lost_lines", "Lines lost in them.", value=taken.lost)

@@ -21,6 +21,8 @@ from server.cli.options import database_option, json_option, print_json, run
 from server.cli.tables import print_table
 from server.cli.transactions import read_from, write_to
 from server.normalize.calendar import Calendar
+from server.report.collectors import collector_line
+from server.report.words import printable
 from server.store import assets as register
 from server.store import devices, listing
 from server.store import erase as erasing
@@ -97,6 +99,8 @@ def show(device_id: str, database: str, as_json: bool) -> None:
         click.echo(f"{name:16} {value if value is not None else ''}")
     for name, value in (found["erasure"] or {}).items():
         click.echo(f"erasure: {name:12} {value if value is not None else ''}")
+    if found["collector"]:
+        click.echo(f"{'collector':16} {printable(collector_line(found['collector']))}")
     for title, entries in (("answers", found["answers"]), ("verdicts", found["verdicts"])):
         if entries:
             table = Table(*entries[0], title=title, title_justify="left", box=None, header_style="bold")

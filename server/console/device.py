@@ -13,7 +13,9 @@ from server.console.history import ShownDay, asked_day, judged_days, shown_day
 from server.console.keys import CONSOLE, render
 from server.console.strips import DayOfDevice, DeviceRun, device_days, window
 from server.console.tally import Tally
+from server.report.collectors import collector_line
 from server.store.ask_again import questions
+from server.store.collectors import collector_of
 from server.store.driver import Transaction, dicts
 
 REJECTS_SHOWN = 5
@@ -89,6 +91,12 @@ class DevicePage:
     asked: Sequence[dict[str, Any]]
     rejects: Sequence[dict[str, Any]]
     rejects_count: int
+    collector: dict[str, Any] | None
+
+    @property
+    def collector_line(self) -> str:
+        """The device's collector and what it lost; empty where it has none."""
+        return collector_line(self.collector) if self.collector else ""
 
     @property
     def tally(self) -> Tally:
@@ -117,6 +125,7 @@ async def show(request: web.Request) -> web.Response:
             asked=await questions(tx, device_id),
             rejects=await _rejects(tx, device_id),
             rejects_count=int(counted[0]) if counted else 0,
+            collector=await collector_of(tx, device_id),
         )
 
     return render(request, "device.html", found=await request.app[CONSOLE].store.read(read))

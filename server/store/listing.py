@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from server.store.ask_again import questions
+from server.store.collectors import collector_of
 from server.store.driver import StoreError, Transaction, dicts
 
 _DEVICES = """
@@ -21,7 +22,7 @@ async def devices(tx: Transaction) -> list[dict[str, Any]]:
 
 async def device(tx: Transaction, device_id: str) -> dict[str, Any]:
     """One device: ``device``, its ``erasure`` if it was erased, its last ``answers``, its last ``verdicts``,
-    and what it was ``asked`` by distributed query.
+    what it was ``asked`` by distributed query, and its ``collector`` with what that lost, if it has one.
 
     Raises ``StoreError`` where there is none of that id.
     """
@@ -48,4 +49,5 @@ async def device(tx: Transaction, device_id: str) -> dict[str, Any]:
         "answers": answers,
         "verdicts": verdicts,
         "asked": await questions(tx, device_id),
+        "collector": await collector_of(tx, device_id),
     }

@@ -12,11 +12,13 @@ import pytest
 from server.api.keys import Presence
 from server.normalize.devices import DeviceFacts
 from server.store import access, deletions, erase
+from server.store.collectors import note_enrolled
 from server.store.devices import Device
 from server.store.driver import StoreError
 from server.store.store import Store
 from server.wire.messages import BadLine
 from server.worker import Worker
+from tests.contract.test_collector_batches import batch_of
 from tests.contract.test_judge import CONTROL, DAY, MIDNIGHT, ROOT, TOOR, Fleet, fleet
 from tests.contract.test_store import event, run, send
 from tests.support.exemptions import exempt_device
@@ -73,6 +75,16 @@ async def told(f: Fleet, device: Device, name: str) -> None:
     line = {"unixTime": MIDNIGHT, "severity": 2, "filename": name, "line": 1, "version": "5"}
     failed = f"Error executing scheduled query pack/posture/mounts: no such table: {name}"
     await send(f.store, device, {**line, "message": failed}, {**line, "message": f"of {name}"}, log_type="status")
+    lost = {
+        "name": name,
+        "lines": 1,
+        "bytes": 1,
+        "first_at": MIDNIGHT,
+        "last_at": MIDNIGHT,
+        "reason": f"full of {name}",
+    }
+    await f.store.write(lambda tx: note_enrolled(tx, device.device_no, f"1 of {name}", MIDNIGHT))
+    await f.store.take(device, batch_of(snapshot_line("odd", MIDNIGHT + 90, []), gaps=[lost]))
     await f.store.write(
         lambda tx: tx.run(
             "UPDATE muster_devices SET owner = ?, tags = ? WHERE device_no = ?",
@@ -138,7 +150,7 @@ async def test_no_byte_of_it_is_left_in_any_table(tmp_path: Path, database: str)
         assert {place.partition(".")[0] for place in places} == {
             *("muster_devices", "muster_device_facts", "muster_node_keys", "muster_exemptions"),
             *("muster_coverage", "muster_status_logs", "muster_rejects", "muster_runs_received"),
-            *("muster_rows_users", "muster_rows_files", "muster_rows_odd"),
+            *("muster_rows_users", "muster_rows_files", "muster_rows_odd", "muster_gaps", "muster_collectors"),
         }
         others = await places_of(f.store, database, "other")
         before = {device_id: await posture(f.store, device_id) for device_id in (device.device_id, other.device_id)}

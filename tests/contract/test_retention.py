@@ -24,6 +24,7 @@ from server.store.migrate import Migration, migrate, migrations
 from server.store.retention import Limits, retain
 from server.store.store import Store
 from server.worker import Keep, Worker, limits
+from tests.contract.test_collector_batches import batch_of
 from tests.contract.test_judge import CATALOG, CONTROL, DAY, FIRST, HOUR, MIDNIGHT, ROOT, TOOR, Fleet, fleet
 from tests.contract.test_store import send
 from tests.support.server import snapshot_line
@@ -42,6 +43,18 @@ def named(name: str) -> dict[str, str]:
 
 def until(day: float, verdicts: str = "1970-01-01") -> Limits:
     return Limits(rows=at(day), events=at(day), verdicts=verdicts)
+
+
+async def test_what_collectors_lost_goes_by_when_it_was_told(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as f:
+        laptop = await add_device(f.store, "laptop")
+        lost = {"name": "users", "lines": 1, "first_at": MIDNIGHT, "last_at": MIDNIGHT, "reason": "full"}
+        await f.store.take(laptop, batch_of(gaps=[lost]))
+        told = iso(f.store.clock())
+        for limit, left in ((told, 1), (iso(f.store.clock() + 1), 0)):
+            await retain(f.store.driver, Limits(rows=limit, events=limit, verdicts="1970-01-01"), f.store.clock())
+            assert await rows(f.store, "SELECT COUNT(*) FROM posture_collector_gaps") == [(left,)]
+            assert await rows(f.store, "SELECT COUNT(*) FROM muster_batches") == [(left,)]
 
 
 async def hold(store: Store, first: int, last: int) -> str:

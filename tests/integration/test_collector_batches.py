@@ -14,7 +14,7 @@ import pytest
 from server.wire.limits import ENDPOINTS, LINES_A_BATCH, MIB
 from tests.integration.test_bad_input import BODIES
 from tests.support.collector_peer import CollectorPeer, new_id
-from tests.support.server import Peer, Server, ask, snapshot_line
+from tests.support.server import Peer, Server, ask, muster_here, snapshot_line
 
 
 def details(name: str) -> dict[str, dict[str, str]]:
@@ -101,6 +101,11 @@ def test_a_gap_and_a_backlog_are_shown(server: Server, collector: CollectorPeer)
     assert ask(
         server.database, f"SELECT backlog_lines, backlog_bytes FROM posture_collectors WHERE hostname = '{name}'"
     ) == [[5, 1234]]
+    ((device_id,),) = ask(server.database, f"SELECT device_id FROM devices WHERE hostname = '{name}'")
+    shown = muster_here("device", "show", device_id, "--database", server.database).stdout
+    assert "0.1.0, 5 lines not delivered yet, 7 lines lost, last of" in shown
+    found = json.loads(muster_here("device", "show", device_id, "--database", server.database, "--json").stdout)
+    assert (found["collector"]["gaps"], found["collector"]["lost_reason"]) == (1, "full")
 
 
 @pytest.mark.parametrize("path", ["enroll", "batch"])
