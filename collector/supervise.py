@@ -17,8 +17,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-AT_ONCE_SECONDS = 10.0
+AT_ONCE_SECONDS = 5.0
 """A process that ran no longer than this died at once."""
+AT_ONCE_FREE = 4
+"""So many times it is started again without a wait: osqueryd waits for an extension for a few seconds only."""
 MOST_WAIT = 60.0
 """Between starts of one that dies at once."""
 HOPELESS = 10
@@ -208,7 +210,7 @@ def wait_after(died_at_once: int) -> float:
     """Seconds until the next start, after so many deaths at once in a row: at first none, in the end five minutes."""
     if died_at_once >= HOPELESS:
         return HOPELESS_WAIT
-    return 0.0 if died_at_once <= 2 else min(MOST_WAIT, 2.0 ** (died_at_once - 3))
+    return 0.0 if died_at_once <= AT_ONCE_FREE else min(MOST_WAIT, 2.0 ** (died_at_once - AT_ONCE_FREE))
 
 
 def command() -> list[str]:

@@ -82,13 +82,10 @@ class Config:
         self._lock = threading.Lock()
         self._last = ""
         self._last_of: object = None
-        self.is_asked = False
-        """Whether osqueryd gets its config here."""
 
     def __call__(self, request: dict[str, str]) -> Answer:
         """Answer one call."""
         if request.get("action") == "genConfig":
-            self.is_asked = True
             text = self.text()
             return (0, [{SOURCE: text}]) if text else (UNKNOWN, [])
         if request.get("action") == "genPack":

@@ -38,6 +38,7 @@ class Process:
             self._spool, lambda text: permitted_config(self._policy, text), self._holding.put, self._policy_state
         )
         self._uuid = 0
+        self._gives_config = False
         self._next_news = 0.0
         self._ended = threading.Event()
 
@@ -70,7 +71,9 @@ class Process:
             if self._policy.rules.reads:
                 # Not asked for while osqueryd waits for its config: it may not be able to answer then.
                 DeviceTables(self._spool, osquery.query).refresh()
-        if self.config.is_asked and time.monotonic() >= self._next_news:
+            # It need not have asked this process: the one before may have answered.
+            self._gives_config = NAME in osquery.options().get("config_plugin", "").split(",")
+        if self._gives_config and time.monotonic() >= self._next_news:
             self._next_news = time.monotonic() + NEWS_SECONDS
             self._push(osquery)
 

@@ -172,8 +172,8 @@ def test_killing_both_ends_in_a_working_extension_again(state: Path) -> None:
 
 
 def test_an_attached_extension_comes_back_to_the_next_core_by_itself(state: Path) -> None:
-    flags = {"extensions_require": "muster", "logger_plugin": "muster", "extensions_interval": "1"}
-    with core(flags) as one, started(state, "extension", "--socket", str(one.socket), "--interval", "1") as extension:
+    flags: dict[str, Any] = {"extensions_require": "muster", "logger_plugin": "muster", "extensions_interval": "1"}
+    with core(**flags) as one, started(state, "extension", "--socket", str(one.socket), "--interval", "1") as extension:
         one.await_ready()
         assert one.log("q", line(1)) == [[0, "OK"]]
         for end in (one.kill, one.stop):

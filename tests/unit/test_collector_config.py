@@ -156,4 +156,3 @@ def test_a_pack_that_refers_elsewhere_is_empty(given: Given) -> None:
 
 def test_other_calls_are_no_success(given: Given) -> None:
     assert given.config({"action": "update"})[0] == 1
-    assert not given.config.is_asked
