@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # thrift and aiohttp are loaded when they are first needed
     from collector.osqueryd import Osquery
     from collector.uplink.enrol import Enrolment
     from collector.uplink.http import Http
+    from collector.uplink.memory import Memory
     from collector.uplink.sender import Sender
 
 
@@ -65,5 +66,7 @@ class Context:
     sender: Sender
     """``sender.wake(lane)`` when something was put; ``sender.network_is_back()`` when the server was reached."""
     standing: Standing
+    memory: Memory
+    """``memory.give_back()`` after work that took a lot of it."""
     osquery: Callable[[float], Osquery]
     """``osquery(seconds)``: a connection to osqueryd, for one thread and calls of so long; its user closes it."""
