@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # thrift and aiohttp are loaded when they are first needed
     from collector.osqueryd import Osquery
     from collector.uplink.enrol import Enrolment
     from collector.uplink.http import Http
+    from collector.uplink.memory import Memory
     from collector.uplink.network import Network
     from collector.uplink.sender import Sender
 
@@ -71,5 +72,7 @@ class Context:
     """Whose statement osqueryd works on."""
     network: Network
     """``network.tell(called)`` to be told when the device woke or its network changed."""
+    memory: Memory
+    """``memory.give_back()`` after work that took a lot of it."""
     osquery: Callable[[float], Osquery]
     """``osquery(seconds)``: a connection to osqueryd, for one thread and calls of so long; its user closes it."""

@@ -21,12 +21,15 @@ from collector.spool import Spool
 from collector.turns import Turns
 from collector.uplink.backoff import Backoff
 from collector.uplink.context import Component, Context, Standing
-from collector.uplink.enrol import Enrolment
-from collector.uplink.http import Http
+from collector.uplink.memory import Memory, small_aiohttp
 from collector.uplink.network import Network
 from collector.uplink.notify import ServiceManager, Watchdog
-from collector.uplink.sender import Sender
 from collector.uplink.single import AlreadyRunningError, only_one
+
+with small_aiohttp():
+    from collector.uplink.enrol import Enrolment
+    from collector.uplink.http import Http
+    from collector.uplink.sender import Sender
 
 if TYPE_CHECKING:
     from collector.osqueryd import Osquery
@@ -77,7 +80,7 @@ def main(settings: Settings) -> int:
 
 def made(settings: Settings) -> Context:
     """What the components share. Raises ``SettingsError``."""
-    spool, standing = Spool(settings.spool_path, settings.spool_bytes), Standing()
+    spool, standing, memory = Spool(settings.spool_path, settings.spool_bytes), Standing(), Memory()
     http = Http(settings)
     enrolment = Enrolment(settings, http, standing, lambda seconds: _osquery(settings.socket, seconds))
     return Context(
@@ -85,10 +88,11 @@ def made(settings: Settings) -> Context:
         spool=spool,
         http=http,
         enrolment=enrolment,
-        sender=Sender(spool, http, enrolment, standing),
+        sender=Sender(spool, http, enrolment, standing, memory.give_back),
         standing=standing,
         turns=Turns(),
         network=Network(),
+        memory=memory,
         osquery=lambda seconds: _osquery(settings.socket, seconds),
     )
 
@@ -106,8 +110,10 @@ async def _serve(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
     context = made(settings)
+    parts = [*components(context), Watchdog(manager)]
+    context.memory.settle()
     log.info("uplink %s to %s, state in %s", VERSION, settings.server, settings.state_dir)
-    work = asyncio.create_task(_all([*components(context), Watchdog(manager)]))
+    work = asyncio.create_task(_all(parts))
     manager.say("READY=1")
     await ended.wait()
     manager.say("STOPPING=1")

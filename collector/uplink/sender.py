@@ -7,6 +7,7 @@ import logging
 import math
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -24,8 +25,10 @@ SENT_NOTE = "sent"
 """The spool's note of when something was last taken, for whoever asks after a restart: {lane: unix time}."""
 SENT_NOTE_SECONDS = 60.0
 
-MOST_BYTES, LEAST_BYTES = 4 * 1024 * 1024, 64 * 1024
+MOST_BYTES, LEAST_BYTES = 1024 * 1024, 64 * 1024
+"""Of lines in a batch. Larger ones would hardly be quicker, and this process is to stay small."""
 MOST_LINES = 1000
+MANY_BYTES = 256 * 1024
 MOST_REQUEST_SECONDS = 600.0
 LOOK_SECONDS = {LOG: 5.0, LIVE: 15.0}
 """How often a lane is looked at unasked. Log lines come from another process, answers wake their lane."""
@@ -40,10 +43,13 @@ log = logging.getLogger("uplink.sender")
 class Sender:
     """Both lanes."""
 
-    def __init__(self, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing) -> None:
+    def __init__(
+        self, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing, gives_back: Callable[[], None]
+    ) -> None:
+        """``gives_back`` is called when a lot was sent and nothing is left."""
         self.sent = Sent(spool)
         """When each query's answer was last taken by the server."""
-        self._lanes = {lane: Lane(lane, spool, http, enrolment, standing, self.sent) for lane in LANES}
+        self._lanes = {lane: Lane(lane, spool, http, enrolment, standing, self.sent, gives_back) for lane in LANES}
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -64,7 +70,14 @@ class Lane:
     """One lane's deliveries, in order."""
 
     def __init__(
-        self, lane: str, spool: Spool, http: Http, enrolment: Enrolment, standing: Standing, sent: Sent
+        self,
+        lane: str,
+        spool: Spool,
+        http: Http,
+        enrolment: Enrolment,
+        standing: Standing,
+        sent: Sent,
+        gives_back: Callable[[], None],
     ) -> None:
         self.name = f"lane {lane}"
         self._lane = lane
@@ -73,6 +86,8 @@ class Lane:
         self._http = http
         self._enrolment = enrolment
         self._standing = standing
+        self._gives_back = gives_back
+        self._sent_bytes = 0
         self._backoff = Backoff()
         self._woken = asyncio.Event()
         self._back = asyncio.Event()
@@ -100,9 +115,14 @@ class Lane:
             try:
                 batch = await asyncio.to_thread(self._spool.batch, self._lane, self._most_bytes, MOST_LINES)
                 if batch is None:
+                    if self._sent_bytes > MANY_BYTES:
+                        self._sent_bytes = 0
+                        self._gives_back()
                     await _either(self._woken, LOOK_SECONDS[self._lane])
                 else:
+                    self._sent_bytes += sum(len(line.text) for line in batch.lines)
                     await self._deliver(batch, key)
+                    del batch
             except SpoolFullError as error:
                 self._say(f"the spool cannot be used: {error}")
                 await asyncio.sleep(SPOOL_SECONDS)

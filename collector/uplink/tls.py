@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from pathlib import Path
 
@@ -61,8 +62,9 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 def _made(settings: Settings) -> ssl.SSLContext:
     trusted = settings.ca_file or _system_bundle()
+    folder = None if trusted else _hashed_folder()
     try:
-        context = ssl.create_default_context(cafile=trusted)
+        context = ssl.create_default_context(cafile=trusted, capath=folder)
     except OSError as error:  # an SSLError is one
         raise SettingsError(f"ca_file {trusted} cannot be used: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -77,9 +79,18 @@ def _made(settings: Settings) -> ssl.SSLContext:
 def _system_bundle() -> Path | None:
     """None where OpenSSL finds what the system trusts by itself."""
     found = ssl.get_default_verify_paths()
-    if found.cafile or found.capath:
+    if any((found.cafile, found.capath)):
         return None
     return next((path for path in map(Path, BUNDLES) if path.is_file()), None)
+
+
+def _hashed_folder() -> str | None:
+    """Where OpenSSL finds each authority by itself when it needs it, and does not read them all (2 MB)."""
+    found = ssl.get_default_verify_paths()
+    if not found.capath or found.openssl_cafile_env in os.environ:
+        return None
+    with os.scandir(found.capath) as entries:
+        return found.capath if any(entry.name.endswith(".0") for entry in entries) else None
 
 
 def _no_password() -> str:

@@ -29,8 +29,9 @@ def sql(statement: str, limit: int, seconds: float, form: str, database: str, sq
 
     Every query has a table of its name, with what is true now, and NAME_history with the intervals; beside them are
     posture, posture_runs, posture_totals, posture_rates, posture_failures, posture_revisions, posture_alerts,
-    posture_exempted, posture_asked, posture_collectors, posture_collector_gaps, exemptions, devices, devices_history, coverage, days, clocks, clock_stretches,
-    people, people_access, assets, imports, import_changes, rejects, status_logs, deletions and erasures.
+    posture_exempted, posture_asked, posture_collectors, posture_collector_gaps, exemptions, devices, devices_history,
+    coverage, days, clocks, clock_stretches, people, people_access, assets, imports, import_changes, rejects,
+    status_logs, deletions and erasures.
     """
     answer = run(_ask(database, sql_database, statement, limit, seconds))
     if form == "json":

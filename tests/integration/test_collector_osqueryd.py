@@ -69,7 +69,8 @@ class Real:
 
     def processes(self) -> tuple[list[int], list[int]]:
         """The keepers and the working processes of its extension."""
-        keepers, workers = [], []
+        keepers: list[int] = []
+        workers: list[int] = []
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 words = (path / "cmdline").read_bytes().split(b"\0")

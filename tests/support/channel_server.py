@@ -22,6 +22,7 @@ from collector.uplink.channel import Channel
 from collector.uplink.context import Context, Standing
 from collector.uplink.hello import Hello
 from collector.uplink.http import Http
+from collector.uplink.memory import Memory
 from collector.uplink.messages import Messages
 from collector.uplink.network import Network
 
@@ -161,6 +162,7 @@ class Device:
             standing=self.standing,
             turns=cast("Any", None),
             network=self.network,
+            memory=Memory(),
             osquery=lambda seconds: Osquery(folder / "none.em", seconds),
         )
         self.messages = Messages(self.spool, self.asked)
