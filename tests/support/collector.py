@@ -8,11 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from tests.support.core import running
+from tests.support.core import running, wire
 from tests.support.core.running import ROOT, Core
 
 PATIENCE = 60.0
@@ -87,7 +88,8 @@ class Device:
     def said(self) -> str:
         """The ends of all logs."""
         uplink = self.directory / "uplink.log"
-        return f"uplink:\n{uplink.read_text(errors='replace')[-6000:]}\ncore and extension:\n{self.core.said()}"
+        words = uplink.read_text(errors="replace")[-6000:] if uplink.exists() else ""
+        return f"uplink:\n{words}\ncore and extension:\n{self.core.said()}"
 
 
 def extension_pids(core: Core) -> list[int]:
@@ -106,6 +108,12 @@ def extension_pids(core: Core) -> list[int]:
     return found
 
 
+def is_attached(core: Core) -> bool:
+    """Whether core knows the extension and can reach it."""
+    found = core.query("SELECT path FROM osquery_extensions WHERE name = 'muster'")
+    return len(found) == 1 and wire.listens(found[0]["path"])
+
+
 def wait_until(holds: Callable[[], object], told: Callable[[], str] = str, seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not holds():
@@ -120,7 +128,10 @@ def device(
     secret: str,
     *,
     flags: dict[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    tables: Mapping[str, Any] | None = None,
     collector: Sequence[str] = ("-m", "collector.main"),
+    osqueryd: str = "",
     **more: str,
 ) -> Iterator[Device]:
     """A device whose core has autoloaded the extension, with an uplink to a server; all are ended afterwards.
@@ -130,19 +141,25 @@ def device(
         server: the server's URL.
         secret: the enrol secret.
         flags: of core.
+        config: core's.
+        tables: the stand-in's.
         collector: what of Python's arguments runs the collector.
+        osqueryd: a real one in place of the stand-in.
         more: settings of the collector.
     """
     # The environment is core's as well, since an autoloaded extension has that of osqueryd.
     loaded = {"logger_plugin": "muster", "extensions_require": "muster", "config_plugin": "filesystem"}
+    command = [sys.executable, *collector, "extension"]
     with running.core(
-        {**loaded, **(flags or {})}, autoload=[sys.executable, *collector, "extension"], begin=False
+        {**loaded, **(flags or {})}, autoload=command, config=config, tables=tables, begin=False, osqueryd=osqueryd
     ) as core:
         core.environment = environment = settings(directory, server, secret, core.socket, **more)
         made = Device(core, directory, environment, collector)
         try:
             core.start()
-            core.await_ready()
+            wait_until(lambda: is_attached(core), made.said)
+            if not osqueryd:
+                core.await_ready()
             made.start_uplink()
             yield made
         finally:

@@ -26,6 +26,10 @@ COLLECTOR = (sys.executable, "-m", "collector.main", "extension")
 FAILED = 78
 
 
+_OWN = frozenset("control journal tables tick watch ping_lag".split())
+"""Flags that osqueryd does not have."""
+
+
 class CoreEndedError(Exception):
     """The stand-in ended while it was told something."""
 
@@ -33,11 +37,14 @@ class CoreEndedError(Exception):
 class Core:
     """A stand-in, running or not; ``start`` begins a new process on the same sockets."""
 
-    def __init__(self, directory: Path, flags: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, flags: Mapping[str, str], environment: Mapping[str, str], osqueryd: str = ""
+    ) -> None:
         self.directory = directory
         self.socket = directory / "osq.em"
         self.journal = directory / "journal"
         self._control = directory / "control"
+        self._osqueryd = osqueryd
         self._flags = {
             "extensions_socket": str(self.socket),
             "control": str(self._control),
@@ -52,21 +59,33 @@ class Core:
     def start(self) -> None:
         """Begin a process; returns when it can be told something, which may be before extensions are there."""
         self._control.unlink(missing_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "tests.support.core",
-            *(f"--{key}={value}" for key, value in self._flags.items()),
-        ]
         with (self.directory / "stderr").open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command(), cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         until = time.monotonic() + 20
         while time.monotonic() < until and self.process.poll() is None:
-            if wire.listens(str(self._control)):
+            if wire.listens(str(self.socket if self._osqueryd else self._control)):
                 return
             time.sleep(0.01)
+
+    def _command(self) -> list[str]:
+        if not self._osqueryd:
+            flags = [f"--{key}={value}" for key, value in self._flags.items()]
+            return [sys.executable, "-m", "tests.support.core", *flags]
+        own = {
+            "database_path": self.directory / "db",
+            "pidfile": self.directory / "pid",
+            "logger_path": self.directory,
+            "schedule_splay_percent": 0,
+        }
+        known = {key: value for key, value in self._flags.items() if key not in _OWN}
+        return [self._osqueryd, "--force", *(f"--{key}={value}" for key, value in {**own, **known}.items())]
+
+    def query(self, sql: str) -> list[dict[str, str]]:
+        """Ask by the socket, as any client; nothing where nobody listens."""
+        answer = wire.query(str(self.socket), 10, sql)
+        return answer.rows
 
     def do(self, what: str, **values: Any) -> dict[str, Any]:
         """Tell it something. Raises ``CoreEndedError`` if it ended, ``AssertionError`` if it could not."""
@@ -175,6 +194,7 @@ def core(
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     begin: bool = True,
+    osqueryd: str = "",
     **more: str,
 ) -> Iterator[Core]:
     """A running stand-in in a short directory of its own, ended and removed afterwards.
@@ -186,6 +206,7 @@ def core(
         config: what ``config_plugin=filesystem`` (the default) reads.
         environment: added to the environment, also of an autoloaded extension.
         begin: start it; else the test does.
+        osqueryd: a real one to run in place of the stand-in; it can be neither told nor asked what it did.
         more: flags.
     """
     given = {**(flags or {}), **more}
@@ -198,7 +219,7 @@ def core(
     if config is not None:
         (directory / "osquery.conf").write_text(json.dumps(config))
         given["config_path"] = str(directory / "osquery.conf")
-    made = Core(directory, given, environment or {})
+    made = Core(directory, given, environment or {}, osqueryd)
     try:
         if begin:
             made.start()

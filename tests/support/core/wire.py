@@ -20,7 +20,7 @@ from thrift.Thrift import TApplicationException
 from thrift.transport.TSocket import TServerSocket, TSocket
 from thrift.transport.TTransport import TBufferedTransport, TBufferedTransportFactory, TTransportException
 
-logging.getLogger("thrift").addHandler(logging.NullHandler())
+logging.getLogger("thrift").setLevel(logging.CRITICAL)  # that nobody listens yet is said as an error
 
 PING_MESSAGE = "pong"
 
@@ -86,7 +86,12 @@ def call(path: str, seconds: float, registry: str, item: str, request: Mapping[s
     return _asked(path, seconds, lambda client: client.call(registry, item, dict(request)))
 
 
-def _asked(path: str, seconds: float, question: Any) -> Answer:
+def query(path: str, seconds: float, sql: str) -> Answer:
+    """Ask core, as a client of its socket; never raises."""
+    return _asked(path, seconds, lambda client: client.query(sql), ExtensionManager.Client)
+
+
+def _asked(path: str, seconds: float, question: Any, kind: Any = Extension.Client) -> Answer:
     transport_socket = _Socket(unix_socket=path)
     transport_socket.setTimeout(seconds * 1000)
     transport = TBufferedTransport(transport_socket)
@@ -95,7 +100,7 @@ def _asked(path: str, seconds: float, question: Any) -> Answer:
             transport.open()
         except TTransportException:
             return Answer(1, f"Extension socket not available: {path}", [], answered=False)
-        answer = question(Extension.Client(_Protocol(transport, string_length_limit=None)))
+        answer = question(kind(_Protocol(transport, string_length_limit=None)))
     except TApplicationException as error:
         return Answer(1, f"Extension call failed: {error.message}", [], answered=False)
     except Exception as error:
