@@ -316,18 +316,18 @@ def test_damaged_under_the_hands_of_three(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     said = Said(tmp_path / "said")
     processes = [
-        *(started(tmp_path / "said", "write", path, BUDGET, f"w{who}", 500) for who in range(2)),
+        *(started(tmp_path / "said", "write", path, BUDGET, f"w{who}", 5000) for who in range(2)),
         started(tmp_path / "said", "read", path, BUDGET),
     ]
-    for turn in range(4):
+    for turn in range(3):
         before = (said.count("put"), said.count("took"))
-        until(lambda before=before: said.count("put") > before[0] + 50 and said.count("took") > before[1] + 5)  # type: ignore[misc]
+        until(lambda before=before: said.count("put") > before[0] + 50 and said.count("took") > before[1] + 2)  # type: ignore[misc]
         inode = path.stat().st_ino
         with path.open("rb+") as file:
             file.write(random.Random(turn).randbytes(path.stat().st_size))
         until(lambda inode=inode: path.stat().st_ino != inode)  # type: ignore[misc]
     taken = said.count("took")
-    until(lambda: said.count("took") > taken + 5)
+    until(lambda: said.count("took") > taken + 2)
     assert [process.poll() for process in processes] == [None] * 3
     for process in processes:
         process.kill()
