@@ -11,16 +11,19 @@ import traceback
 def to_stderr(level: str) -> None:
     """Set the log up for this process; ``level`` is one of the settings' ``log_level``."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for library in ("asyncio", "aiohttp"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-class _OneLine(logging.Formatter):
+class OneLine(logging.Formatter):
+    """What would take several lines is put into one."""
+
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line."""
         return super().format(record).replace("\r", " ").replace("\n", " | ")
 
     def formatException(self, ei: object) -> str:

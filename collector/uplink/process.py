@@ -113,7 +113,7 @@ async def _serve(settings: Settings) -> None:
     parts = [*components(context), Watchdog(manager)]
     context.memory.settle()
     log.info("uplink %s to %s, state in %s", VERSION, settings.server, settings.state_dir)
-    work = asyncio.create_task(_all(parts))
+    work = asyncio.create_task(kept_all(parts))
     manager.say("READY=1")
     await ended.wait()
     manager.say("STOPPING=1")
@@ -125,7 +125,8 @@ async def _serve(settings: Settings) -> None:
             await context.http.close()
 
 
-async def _all(parts: Sequence[Component]) -> None:
+async def kept_all(parts: Sequence[Component]) -> None:
+    """Run components side by side, each again if it fails, until they are done or this is cancelled."""
     async with asyncio.TaskGroup() as group:
         for part in parts:
             group.create_task(_kept(part), name=part.name)

@@ -38,12 +38,13 @@ def plain(error: BaseException, seconds: float = 0) -> str:
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
     seen: BaseException | None = error
     for _ in range(5):
-        if isinstance(seen, aiohttp.ClientConnectorCertificateError):  # it is an SSLError, too, but an empty one
+        # aiohttp's own are SSLErrors, too, but empty ones.
+        if isinstance(seen, aiohttp.ClientConnectorCertificateError):
             seen = seen.certificate_error
-        elif isinstance(seen, ssl.SSLError):
-            return seen
         elif isinstance(seen, aiohttp.ClientConnectorError):
             seen = seen.os_error
+        elif isinstance(seen, ssl.SSLError):
+            return seen
         elif seen is not None:
             seen = seen.__cause__ or seen.__context__
     return None
@@ -52,9 +53,9 @@ def _tls_error(error: BaseException) -> ssl.SSLError | None:
 def _said_of_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')} (setting ca_file)"
-    reason = str(error.reason or error).upper()
-    if any(word in reason for word in _CERTIFICATE_WANTED):
+    reason = str(getattr(error, "reason", None) or error)
+    if any(word in reason.upper() for word in _CERTIFICATE_WANTED):
         return "the server asks for a client certificate (settings client_cert and client_key)"
-    if any(word in reason for word in _CERTIFICATE_REFUSED):
+    if any(word in reason.upper() for word in _CERTIFICATE_REFUSED):
         return "the server does not accept the client certificate (setting client_cert)"
-    return f"no TLS with the server: {str(error.reason or error).replace('_', ' ').lower()}"
+    return f"no TLS with the server: {reason.replace('_', ' ').lower()}"
