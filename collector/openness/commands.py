@@ -74,7 +74,9 @@ def sync_text(found: Mapping[str, Any]) -> str:
     elif not found["problem"]:
         lines.append("Everything is sent: nothing waits any more.")
     posture = found["posture"]
-    if found["verdicts"]:
+    if found["verdicts"] and not posture:
+        lines.append("The server has no verdicts on this device yet; what was just sent is judged within a minute.")
+    elif found["verdicts"]:
         good, bad = posture.get("pass", 0), sum(posture.get(one, 0) for one in ("fail", "error", "stale"))
         lines.append(
             f"The server's verdicts: {good:,} of {count(sum(posture.values()), 'control')} fine, {bad:,} to look at"

@@ -19,42 +19,15 @@ import pytest
 from collector.policy.ledger import Ledger
 from collector.spool import Line, Spool
 from tests.support.core.running import ROOT, Core, core
-from tests.support.server import Server, ask
+from tests.support.packs import PACK, content, control, write
+from tests.support.server import Server, ask, serving
 
-CONFIG = {
-    "type": "config",
-    "hash": "1",
-    "config": "{}",
-    "queries": [
-        {
-            "name": "users@0123456789",
-            "query": "users",
-            "description": "Accounts the operating system lists.",
-            "sql": "SELECT uid, username FROM users;",
-            "interval": 3600,
-            "columns": [
-                {"name": "uid", "description": "users.uid"},
-                {"name": "username", "description": "users.username"},
-            ],
-            "mode": "state",
-            "judged": True,
-            "controls": [{"id": "accounts/no-guest", "title": "Nobody can log in as a guest"}],
-            "discovery": [],
-        },
-        {
-            "name": "homes@0123456789",
-            "query": "homes",
-            "description": "Where accounts live.",
-            "sql": "SELECT directory FROM users;",
-            "interval": 60,
-            "columns": [{"name": "directory", "description": "users.directory; kept as a digest"}],
-            "mode": "state",
-            "judged": False,
-            "controls": [],
-            "discovery": [],
-        },
-    ],
-}
+HOMES = control("home = '/tmp'").replace("residents", "homes").replace("There are no guests", "Nobody lives in /tmp")
+HOMES_CASES = """cases:
+  - {name: good, platform: linux, rows: [{"home": "/"}], status: pass}
+  - {name: bad, platform: linux, rows: [{"home": "/tmp"}], status: fail, reason: rows_match}
+  - {name: nobody, platform: linux, rows: [], status: pass}
+"""
 POSTURE = {
     "type": "posture",
     "hash": "2",
@@ -125,11 +98,29 @@ class Device:
         return (self.directory / "log").read_text()
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A server with two queries and a control; which database is under it makes no difference here."""
+    packs = content(
+        {
+            "queries/homes.sql": "-- Where they live.\n-- columns: home text\nSELECT directory AS home FROM users\n",
+            "controls/accounts/homes/control.yaml": HOMES,
+            "controls/accounts/homes/cases.yaml": HOMES_CASES,
+            PACK: "title: All of it\nqueries: {residents: , homes: }\ncontrols: [no-guests, homes]\n",
+        }
+    )
+    folder = write(packs, tmp_path_factory.mktemp("packs"))
+    with serving(tmp_path_factory.mktemp("serving"), "--packs", str(folder)) as served:
+        yield served
+
+
 @pytest.fixture
-def device(running: tuple[Server, dict[str, str]], own_name: str) -> Iterator[Device]:
+def device(running: tuple[Server, dict[str, str]], request: pytest.FixtureRequest) -> Iterator[Device]:
     directory = Path(tempfile.mkdtemp(prefix="own-", dir="/tmp"))  # a socket's path has 107 bytes
-    system = {"hostname": own_name, "uuid": f"uuid {own_name}"}
-    with core(tables={"system_info": [system]}) as osqueryd:
+    name = request.node.name
+    users = [{"uid": 0, "username": "root", "directory": "/root"}, {"uid": 9, "username": "guest", "directory": "/"}]
+    tables = {"system_info": [{"hostname": name, "uuid": f"uuid {name}"}], "users": users}
+    with core(tables=tables) as osqueryd:
         made = Device(directory, osqueryd, f"http://127.0.0.1:{running[0].port}", running[1]["enroll_secret"])
         try:
             yield made
@@ -150,52 +141,67 @@ def snapshot(name: str, at: int, rows: list[dict[str, str]]) -> Line:
     return Line("snapshot", name, at, json.dumps(line).encode())
 
 
-def test_what_waits_is_sent_at_once_and_told(device: Device, server: Server, own_name: str) -> None:
+def test_a_sync_sends_what_waits_takes_the_evidence_and_brings_the_verdicts(device: Device, server: Server) -> None:
     now = int(time.time())
     device.spool.put([snapshot("sync_now", now - 60, [{"a": "1"}])])
     with device.uplink():
+        until = time.monotonic() + 30
+        while not device.asked("disclose")["known"]:  # the config comes by the channel
+            assert time.monotonic() < until, device.said()
         done = device.run("sync", "--wait", "30s")
         assert "Everything is sent: nothing waits any more." in done.stdout, (done.stderr, device.said())
+        assert "Evidence of the day: 2 taken." in done.stdout
         assert done.returncode == 0
-        again = device.run("sync")
-        assert again.returncode == (0 if os.getuid() == 0 else 1)
-        found = device.asked("status")
-    assert ask(server.database, f"SELECT a FROM sync_now WHERE hostname = '{own_name}'") == [["1"]]
-    assert found["running"] and found["enrolled"] and found["waiting"]["lines"] == 0
-    assert now - 5 <= found["heard_at"] <= time.time()
-    assert found["server"] == device.environment["MUSTER_COLLECTOR_SERVER"]
-    assert found["osqueryd"] == {"version": "5.23.0", "problem": ""}
+        found = device.asked("disclose")
+        until = time.monotonic() + 90
+        while not device.asked("status")["problems"]:
+            assert time.monotonic() < until, device.said()
+        status, told = device.run("status"), device.run("disclose", "--sql").stdout
+    name = "test_a_sync_sends_what_waits_takes_the_evidence_and_brings_the_verdicts"
+    assert ask(server.database, f"SELECT a FROM sync_now WHERE hostname = '{name}'") == [["1"]]
+    assert ask(server.database, f"SELECT home FROM homes WHERE hostname = '{name}' ORDER BY home") == [["/"], ["/root"]]
+    assert {one["query"] for one in found["queries"]} == {"homes", "residents"}
+    assert all(one["sent_by"] == ["collector"] and one["sent_at"] >= now for one in found["queries"])
+    assert "last sent by the collector" in told and "| SELECT username AS who, uid FROM users" in told
+    assert "Why:  There are no guests" in told and "Why:  Nobody lives in /tmp" in told
+    assert status.returncode == 3
+    assert "(first day): There are no guests" in status.stdout and "Mend: Show them the door." in status.stdout
 
 
-def test_the_owner_is_told_how_the_device_fares(device: Device) -> None:
+def test_what_the_policy_denies_is_told_and_not_taken(device: Device, server: Server) -> None:
+    if os.getuid() == 0:
+        device.policy.write_text('deny_columns = ["users.directory"]')
+    else:
+        pytest.skip("the policy has to be root's")
+    with device.uplink():
+        until = time.monotonic() + 30
+        while not device.asked("disclose")["known"]:
+            assert time.monotonic() < until, device.said()
+        assert "1 taken, 1 refused by the device's policy" in device.run("sync", "--wait", "30").stdout
+        found, told = device.asked("disclose"), device.run("disclose").stdout
+    by_name = {one["query"]: one for one in found["queries"]}
+    assert by_name["residents"]["refused"] is None
+    assert "users.directory, which is denied" in by_name["homes"]["refused"]
+    assert "homes (refused by this device's own policy)" in told
+    assert "denies the column users.directory" in told
+    assert "the commands typed into a terminal" in found["never"]["unread"]
+    name = "test_what_the_policy_denies_is_told_and_not_taken"
+    assert ask(server.database, f"SELECT COUNT(*) FROM homes WHERE hostname = '{name}'") == [[0]]
+
+
+def test_without_a_network_the_owner_is_told_how_the_device_fared(device: Device) -> None:
+    device.environment["MUSTER_COLLECTOR_SERVER"] = "http://127.0.0.1:9"
+    (device.state / "node_key").write_text("key\n")
     device.spool.keep("posture", json.dumps(POSTURE).encode())
+    Ledger(device.spool).note("1", "SELECT pid FROM processes", "answered", rows=3)
     with device.uplink():
         done = device.run("status")
+        asked = device.asked("disclose")["asked"]
     assert done.returncode == 3
     assert "FAILS since 20 Nov 2026 (5 days): Nobody can log in as a guest" in done.stdout
     assert "Why:  1 row breaks the rule" in done.stdout and "Mend: Remove the account guest." in done.stdout
     assert "Of 2 controls: 1 failing, 1 fine." in done.stdout
-
-
-def test_the_owner_is_told_what_is_collected(device: Device) -> None:
-    device.policy.write_text('deny_columns = ["users.directory"]')
-    device.spool.keep("config", json.dumps(CONFIG).encode())
-    Ledger(device.spool).note("1", "SELECT pid FROM processes", "answered", rows=3)
-    with device.uplink():
-        device.spool.put([snapshot("users@0123456789", int(time.time()) - 60, [])])
-        assert device.run("sync").returncode == 0
-        found = device.asked("disclose")
-        told = device.run("disclose", "--sql").stdout
-    by_name = {one["query"]: one for one in found["queries"]}
-    assert [one["query"] for one in found["queries"]] == ["homes", "users"]
-    assert by_name["users"]["sent_by"] == ["collector"] and by_name["users"]["sent_at"]
-    if os.getuid() == 0:
-        assert by_name["users"]["refused"] is None
-        assert "users.directory, which is denied" in by_name["homes"]["refused"]
-    assert found["asked"][0]["rows"] == 3
-    assert "the commands typed into a terminal" in found["never"]["unread"]
-    assert "last sent by the collector" in told and "| SELECT uid, username FROM users;" in told
-    assert "directory (kept as a digest)" in told
+    assert [one["rows"] for one in asked] == [3]
 
 
 def test_a_collector_that_does_not_run_says_what_it_knew(device: Device) -> None:
@@ -227,6 +233,8 @@ def test_without_a_server_what_waits_stays_and_is_told(device: Device) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="another user can only be tried by root")
 def test_an_ordinary_user_may_ask(device: Device) -> None:
     device.directory.chmod(0o755)
+    device.environment["MUSTER_COLLECTOR_SERVER"] = "http://127.0.0.1:9"
+    (device.state / "node_key").write_text("key\n")
     script = (
         "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
         "s.sendall(sys.argv[2].encode() + b'\\n'); sys.stdout.write(s.makefile().read())"
