@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from server.api.channels import CHANNELS
 from server.api.keys import STORE
 from server.evaluate.verdicts import STATUSES
 from server.normalize.times import DAY, iso, unix
@@ -58,6 +59,7 @@ async def show(request: web.Request) -> web.Response:
     found = await request.app[FIGURES].now()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Told([*_of_posture(found), *_of_work(found, store.clock()), *_of_ingest(store.taken)]))
+    registry.register(_Told([_of_channels(len(request.app[CHANNELS]))]))
     response = web.Response(body=generate_latest(registry))
     response.headers["Content-Type"] = CONTENT_TYPE
     return response
@@ -127,6 +129,11 @@ def _of_work(found: Standing, now: float) -> Iterator[Metric]:
     yield GaugeMetricFamily("muster_canary_under_way", "1 while packs are on a canary's devices only.", value=it.canary)
     yield GaugeMetricFamily("muster_canary_devices", "The devices of that canary.", value=it.canary_devices)
     yield GaugeMetricFamily("muster_canaries_stopped", "Canaries that were stopped, ever.", value=it.canaries_stopped)
+
+
+def _of_channels(connected: int) -> Metric:
+    says = "Collectors that have a channel open at this server."
+    return GaugeMetricFamily("muster_collectors_connected", says, value=connected)
 
 
 def _of_ingest(taken: Taken) -> Iterator[Metric]:

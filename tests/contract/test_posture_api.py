@@ -193,6 +193,7 @@ async def test_prometheus_reads_what_stands(tmp_path: Path) -> None:
         assert found["muster_news_waiting",] == 1 and found["muster_judging_lag_seconds",] >= 0
         assert found["muster_canary_under_way",] == 0 and found["muster_ingested_bodies_total",] == 0
         assert found["muster_collector_batches_total", "known"] == found["muster_collector_lost_lines_total",] == 0
+        assert found["muster_collectors_connected",] == 0
         assert found["muster_closed_until_timestamp_seconds",] == 1_773_100_800
 
 
