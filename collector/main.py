@@ -180,8 +180,9 @@ def _extension(arguments: argparse.Namespace) -> int:
 def _kept_extension(arguments: argparse.Namespace) -> int:
     """What osqueryd starts: a process that does nothing but hold the socket of the one that works."""
     from collector.logs import to_stderr
-    from collector.supervise import Child, Supervisor
+    from collector.supervise import Child, Supervisor, let_go_of_inherited
 
+    let_go_of_inherited()
     to_stderr("debug" if arguments.verbose else load(arguments.config).log_level)
     parent = os.getppid()
     child = Child("extension", ["extension", *_passed_on(arguments)], keeps_socket=True)

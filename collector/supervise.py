@@ -206,6 +206,15 @@ class Supervisor:
                 child.process.wait()
 
 
+def let_go_of_inherited() -> None:
+    """Close what osqueryd left open in the extension it started.
+
+    Its pidfile is among it, locked: held here, a killed osqueryd could not start again while this process lives.
+    """
+    if sys.platform != "win32":
+        os.closerange(3, 65536)
+
+
 def wait_after(died_at_once: int) -> float:
     """Seconds until the next start, after so many deaths at once in a row: at first none, in the end five minutes."""
     if died_at_once >= HOPELESS:

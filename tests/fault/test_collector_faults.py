@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.collector import Device, device, extension_pids, wait_until
 from tests.support.core.lines import About
+from tests.support.core.running import ROOT
 from tests.support.counting import HANG_UP, CountingServer, Mood, counting_server, says
 from tests.support.disks import small_disk
 from tests.support.troubled import Relay, relay
@@ -29,7 +30,7 @@ def lines_to(directory: Path, **more: str) -> Iterator[tuple[Device, Relay, Coun
     with (
         counting_server() as server,
         relay(server.port) as between,
-        device(directory, f"http://127.0.0.1:{between.port}", "made-up", flags=LONG, **more) as made,
+        device(directory, f"http://127.0.0.1:{between.port}", "made-up", flags=LONG, told=more) as made,
     ):
         yield made, between, server
 
@@ -237,10 +238,10 @@ def damage(path: Path) -> None:
 def test_a_clock_that_jumps(tmp_path: Path) -> None:
     skew = tmp_path / "skew"
     skew.write_text("0")
-    collector = ("-m", "tests.support.skewed", str(skew), "collector.main")
+    environment = {"PYTHONPATH": str(ROOT / "tests" / "support" / "skewed"), "TESTS_SKEW_FILE": str(skew)}
     with (
         counting_server() as server,
-        device(tmp_path, f"http://127.0.0.1:{server.port}", "made-up", flags=LONG, collector=collector) as made,
+        device(tmp_path, f"http://127.0.0.1:{server.port}", "made-up", flags=LONG, environment=environment) as made,
     ):
         number = 0
         for skewed in (0, -20 * 86400, 400 * 86400, -1_700_000_000, 5):

@@ -8,13 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.support.core import running, wire
-from tests.support.core.running import ROOT, Core
+from tests.support.core.running import COLLECTOR, ROOT, Core
 
 PATIENCE = 60.0
 
@@ -40,17 +40,16 @@ def settings(directory: Path, server: str, secret: str, socket: Path, **more: st
 class Device:
     """The processes of one device, each of which can be killed and begun again."""
 
-    def __init__(self, core: Core, directory: Path, environment: dict[str, str], collector: Sequence[str]) -> None:
+    def __init__(self, core: Core, directory: Path, environment: dict[str, str]) -> None:
         self.core = core
         self.directory = directory
         self.environment = environment
-        self._collector = collector
         self.uplink: subprocess.Popen[bytes] | None = None
 
     def start_uplink(self) -> None:
         with (self.directory / "uplink.log").open("ab") as log:
             self.uplink = subprocess.Popen(
-                [sys.executable, *self._collector, "uplink"],
+                [sys.executable, "-m", "collector.main", "uplink"],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -114,11 +113,13 @@ def is_attached(core: Core) -> bool:
     return len(found) == 1 and wire.listens(found[0]["path"])
 
 
-def wait_until(holds: Callable[[], object], told: Callable[[], str] = str, seconds: float = PATIENCE) -> None:
+def wait_until(
+    holds: Callable[[], object], told: Callable[[], str] = str, seconds: float = PATIENCE, *, every: float = 0.1
+) -> None:
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, f"it did not come to it\n{told()}"
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 @contextmanager
@@ -130,9 +131,9 @@ def device(
     flags: dict[str, str] | None = None,
     config: Mapping[str, Any] | None = None,
     tables: Mapping[str, Any] | None = None,
-    collector: Sequence[str] = ("-m", "collector.main"),
+    environment: Mapping[str, str] | None = None,
     osqueryd: str = "",
-    **more: str,
+    told: Mapping[str, str] | None = None,
 ) -> Iterator[Device]:
     """A device whose core has autoloaded the extension, with an uplink to a server; all are ended afterwards.
 
@@ -143,18 +144,17 @@ def device(
         flags: of core.
         config: core's.
         tables: the stand-in's.
-        collector: what of Python's arguments runs the collector.
+        environment: added to that of all its processes.
         osqueryd: a real one in place of the stand-in.
-        more: settings of the collector.
+        told: settings of the collector.
     """
     # The environment is core's as well, since an autoloaded extension has that of osqueryd.
     loaded = {"logger_plugin": "muster", "extensions_require": "muster", "config_plugin": "filesystem"}
-    command = [sys.executable, *collector, "extension"]
     with running.core(
-        {**loaded, **(flags or {})}, autoload=command, config=config, tables=tables, begin=False, osqueryd=osqueryd
+        {**loaded, **(flags or {})}, autoload=COLLECTOR, config=config, tables=tables, begin=False, osqueryd=osqueryd
     ) as core:
-        core.environment = environment = settings(directory, server, secret, core.socket, **more)
-        made = Device(core, directory, environment, collector)
+        core.environment = {**settings(directory, server, secret, core.socket, **(told or {})), **(environment or {})}
+        made = Device(core, directory, core.environment)
         try:
             core.start()
             wait_until(lambda: is_attached(core), made.said)

@@ -79,7 +79,7 @@ class Processes:
         started = []
         for path in self._paths:
             running = self._running.get(path)
-            if running is None or running.poll() is not None:
+            if path.exists() and (running is None or running.poll() is not None):
                 self._start(path)
                 started.append(str(path))
         return started
@@ -98,7 +98,8 @@ class Processes:
             environment["OSQUERY_EXTENSIONS"] = "true"
         # The shell becomes the extension, so its process id is the extension's.
         command = ["/bin/sh", "-c", 'OSQUERY_EXTENSION=$$ exec "$@"', "sh", str(path), *verbose, *arguments]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
+        inherited = [] if self._daemon.pidfile is None else [self._daemon.pidfile]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=inherited)
         self._running[path] = process
         self._daemon.journal.write("started", path=str(path), pid=process.pid)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -38,6 +39,8 @@ class Daemon:
         self.config = Config()
         self._load_decorations: dict[str, str] = {}
         self._ending = threading.Lock()
+        self.pidfile: int | None = None
+        """Its descriptor: osqueryd's extensions inherit it, and hold its lock for as long as they keep it open."""
         self.journal = Journal(flags.path("journal"))
         self.loggers = Loggers(self)
         self.extensions = Extensions(self)
@@ -63,6 +66,7 @@ class Daemon:
     def start(self) -> None:
         """In osqueryd's order; ends the process with 78 where osqueryd would."""
         self.say(0, "init.cpp", 413, "osquery initialized [version=5.23.0]")
+        self._lock_pidfile()
         with contextlib.suppress(FileNotFoundError):
             # A socket file of one that was killed; whoever listens on it still would keep us from starting.
             if not wire.listens(self.flags.socket):
@@ -86,6 +90,16 @@ class Daemon:
             self._every(refresh * self.flags.tick, 0, self.refresh_config)
         self.schedule.start()
         self.journal.write("ready", pid=os.getpid())
+
+    def _lock_pidfile(self) -> None:
+        path = self.flags.path("pidfile")
+        if path is None:
+            return
+        self.pidfile = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self.pidfile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.end(1, "osqueryd Pidfile check failed: Pidfile::Error::Busy")
 
     def _wait_for_required(self) -> None:
         until = time.monotonic() + self.flags.extensions_timeout

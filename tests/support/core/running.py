@@ -49,6 +49,7 @@ class Core:
             "extensions_socket": str(self.socket),
             "control": str(self._control),
             "journal": str(self.journal),
+            "pidfile": str(directory / "pid"),
             "extensions_timeout": "20",
             "disable_watchdog": "true",
             **flags,
@@ -75,7 +76,6 @@ class Core:
             return [sys.executable, "-m", "tests.support.core", *flags]
         own = {
             "database_path": self.directory / "db",
-            "pidfile": self.directory / "pid",
             "logger_path": self.directory,
             "schedule_splay_percent": 0,
         }
