@@ -100,14 +100,17 @@ class Attachment:
         with Osquery(self._socket, CALL_SECONDS) as osquery:
             try:
                 for _ in range(TRIES):
-                    uuid, reason = osquery.register(NAME, VERSION, self._plugins)
-                    if not uuid:
-                        uuid = self._vacant(osquery, reason)
-                    if not uuid:
+                    found = self._listed(osquery)
+                    if found and not self._may_relieve and answers(self._path(found)):
+                        self._say("another process is attached as 'muster'")
                         return None
+                    uuid, reason = (found, "") if found else osquery.register(NAME, VERSION, self._plugins)
+                    if not uuid:
+                        self._say(f"osqueryd does not register this extension: {reason}")
+                        continue
                     place = self._serve(uuid, Listening.at(self._path(uuid)))
-                    if not reason or self._is_listed(osquery, uuid):
-                        how = " in the place of one that ended" if reason else ""
+                    if not found or self._listed(osquery) == uuid:
+                        how = " in the place of one that ended" if found else ""
                         self._say(f"attached to osqueryd at {self._socket}{how}")
                         return place
                     self._leave(place)  # it was cleared away just before we took it: now there is room
@@ -116,16 +119,6 @@ class Attachment:
             except OSError as error:
                 self._say(f"the socket for osqueryd's calls cannot be made: {error}")
         return None
-
-    def _vacant(self, osquery: Osquery, reason: str) -> int:
-        """The uuid under which osqueryd still lists an extension of our name that is dead, or may be relieved."""
-        for listed in osquery.extensions():
-            if listed.name == NAME:
-                if self._may_relieve or not answers(self._path(listed.uuid)):
-                    return listed.uuid
-                reason = "another process is attached as 'muster'"
-        self._say(f"not registered yet: {reason}")
-        return 0
 
     def _adopted(self, kept: Kept) -> _Place | None:
         """The place of our process that died: calls wait there already, so they are answered first."""
@@ -145,7 +138,7 @@ class Attachment:
         with Osquery(self._socket, CALL_SECONDS) as osquery:
             while not self._ended.is_set() and not self._said_goodbye:
                 try:
-                    if not self._is_listed(osquery, place.uuid):
+                    if self._listed(osquery) != place.uuid:
                         return self._say("osqueryd does not list this extension any more")
                     self._look(osquery, place.uuid)
                 except OsqueryGoneError as error:
@@ -187,8 +180,9 @@ class Attachment:
         return self._socket.with_name(f"{self._socket.name}.{uuid}")
 
     @staticmethod
-    def _is_listed(osquery: Osquery, uuid: int) -> bool:
-        return any(listed.uuid == uuid for listed in osquery.extensions())
+    def _listed(osquery: Osquery) -> int:
+        """The uuid of the extension of our name, 0 if there is none; osqueryd registers a name once only."""
+        return next((listed.uuid for listed in osquery.extensions() if listed.name == NAME), 0)
 
     def _say(self, message: str) -> None:
         """Log what changed; the same again and again is said once."""

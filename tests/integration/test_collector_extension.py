@@ -46,12 +46,15 @@ def autoloading(state: Path, **flags: Any) -> Iterator[Core]:
 def started(state: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command of the collector, ended by SIGTERM."""
     environment = {**os.environ, "MUSTER_COLLECTOR_STATE_DIR": str(state), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-m", "collector.main", *arguments], env=environment, cwd=ROOT)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(15)
+    with (state / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "collector.main", *arguments], env=environment, cwd=ROOT, stderr=said
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(15)
 
 
 def until(true: Callable[[], Any], seconds: float = 20) -> Any:
@@ -208,3 +211,38 @@ def test_a_core_without_a_config_gets_the_first_one_when_it_is_there(state: Path
         until(lambda: config_of(one) == ["one"])
         assert one.do("run", queries=["one"])["lines"]["one"]
         assert [kept.name for kept in spooled(state, "snapshot")] == ["one"]
+
+
+def test_a_second_extension_waits_for_the_first_to_end_and_does_not_trouble_the_core(state: Path) -> None:
+    with autoloading(state) as one, started(state, "extension", "--socket", str(one.socket), "--interval", "1"):
+        listed = one.do("state")["extensions"]
+        until(lambda: "another process is attached" in (state / "said").read_text())
+        assert one.do("state")["extensions"] == listed
+        assert "duplicate" not in one.said().lower()
+        for pid in (keeper_of(one), worker_of(keeper_of(one))):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: one.do("call", registry="logger", item="muster", request={"init": "x"})["code"] == 0)
+        assert one.log("q", line(1)) == [[0, "OK"]]
+
+
+def test_the_supervisor_runs_both_and_ends_both(state: Path) -> None:
+    flags: dict[str, Any] = {"extensions_require": "muster", "logger_plugin": "muster", "extensions_interval": "1"}
+    with core(**flags) as one:
+        settings = state / "collector.toml"
+        settings.write_text(f'server = "http://127.0.0.1:9"\nstate_dir = "{state}"\nsocket = "{one.socket}"\n')
+        with started(state, "run", "--config", str(settings)) as supervisor:
+            one.await_ready()
+            until(lambda: len(children(supervisor.pid)) == 2)
+            running = children(supervisor.pid)
+            assert one.log("q", line(1)) == [[0, "OK"]]
+            for pid in running:
+                os.kill(pid, signal.SIGKILL)
+            assert one.log("q", line(2)) == [[0, "OK"]]
+            until(lambda: len(set(children(supervisor.pid)) - set(running)) == 2)
+            running = children(supervisor.pid)
+            began = time.monotonic()
+            supervisor.terminate()
+            assert supervisor.wait(15) == 0
+            assert time.monotonic() - began < 10
+            assert not any(runs(pid) for pid in running)
+        assert len(spooled(state, "result")) == 2
