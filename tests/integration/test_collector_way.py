@@ -103,7 +103,7 @@ async def test_it_goes_through_a_proxy_with_a_password(tmp_path: Path) -> None:
         url = f"http://user:pa%25ss%20word@127.0.0.1:{between.port}"
         async with uplink(tmp_path, server.url, ca_file=str(ours.certificate), proxy=url) as device:
             await delivered(device)
-            assert between.tunnels == [server.url.removeprefix("https://")]
+            assert set(between.tunnels) == {server.url.removeprefix("https://")}
             assert "word" not in device.said()
 
 
