@@ -80,15 +80,6 @@ class Channel:
         _LOG.debug("the channel is tried anew: %s", reason)
         self._poked.set()
 
-    async def refresh(self) -> bool:
-        """Say hello beside the channel and take in what is new at once; whether the server answered with messages."""
-        try:
-            polled = await self._polling.poll(await self._context.enrolment.node_key())
-        except UndeliveredError as error:
-            _LOG.info("the server cannot be asked now: %s", error)
-            return False
-        return polled.heard is not None and not polled.heard.node_invalid and polled.heard.busy_seconds is None
-
     async def fetch(self) -> bool:
         """Have the server say at once what is new, whether or not the channel is open; whether it did."""
         key = await self._context.enrolment.node_key()

@@ -258,8 +258,8 @@ async def test_the_network_is_watched() -> None:
 async def test_what_is_new_can_be_asked_for(server: ChannelServer, device: Device) -> None:
     await server.hello()
     server.poll_body = {"messages": [POSTURE]}
-    assert await device.channel.refresh()
+    assert await device.channel.fetch()
     assert json.loads(device.spool.get("posture") or b"") == POSTURE
     server.poll_status, server.poll_body = 503, {"error": "later", "retry_after": 5}
-    assert not await device.channel.refresh()
+    assert not await device.channel.fetch()
     assert server.attempts == 1
