@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from collector.spool import UNWRITABLE, Gap, Line, SpoolFullError
-from collector.spool.model import REFUSED
+from collector.spool.model import ANY_QUERY, REFUSED
 
 HELD_BYTES = 4 * 1024 * 1024
 """What may be held. One line may be larger than that; it is lost then."""
@@ -20,7 +20,7 @@ LINE_OVERHEAD = 250
 RETRY_SECONDS = 5.0
 """The least time between attempts on a spool that just failed, so that each call of osqueryd is answered quickly."""
 MOST_GAPS = 64
-"""Sums of losses kept apart; further queries' losses are summed under no name."""
+"""Sums of losses kept apart; further ones are summed as losses of any query."""
 
 UNSTORABLE = f"{REFUSED}: it cannot be stored"
 
@@ -145,7 +145,7 @@ class Holding:
     def _count(self, gap: Gap) -> None:
         key = (gap.name, gap.reason)
         if key not in self._gaps and len(self._gaps) >= MOST_GAPS:
-            key = ("", gap.reason)
+            key = (ANY_QUERY, gap.reason)
         known = self._gaps.get(key, Gap(key[0], 0, 0, gap.first_at, gap.last_at, gap.reason))
         self._gaps[key] = replace(
             known,

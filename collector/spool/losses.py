@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from collector.spool.model import Gap
+from collector.spool.model import ANY_QUERY, Gap
 
 MOST_GAPS = 256
-"""Sums kept apart; a loss of yet another query or reason is summed under no name."""
+"""Sums kept apart; a loss of yet another query or reason is summed as one of any."""
 REASON_CHARS = 300
 
 NOTE = """
@@ -28,7 +28,7 @@ def note(connection: sqlite3.Connection, gap: Gap, now: int) -> None:
     name, reason = gap.name, gap.reason[:REASON_CHARS]
     known = connection.execute("SELECT 1 FROM gaps WHERE name = ? AND reason = ?", (name, reason)).fetchone()
     if known is None and connection.execute("SELECT COUNT(*) FROM gaps").fetchone()[0] >= MOST_GAPS:
-        name, reason = "", reason.partition(":")[0]
+        name, reason = ANY_QUERY, reason.partition(":")[0]
     connection.execute(NOTE, (name, reason, gap.lines, gap.bytes, gap.first_at, gap.last_at, now))
     count(connection, gap, now)
 

@@ -17,6 +17,9 @@ UNWRITABLE = "unwritable"
 REFUSED = "refused"
 """Reasons of a gap; ``refused: …`` goes on with what the server said."""
 
+ANY_QUERY = "*"
+"""The name of a gap that may be of any query: an empty one says that status lines were lost."""
+
 
 class SpoolFullError(Exception):
     """The spool cannot be written just now (a full disk mostly): hold the lines and try again."""

@@ -302,12 +302,13 @@ async def test_what_was_lost_at_the_end_is_incomplete_though_no_run_follows(tmp_
         assert await rows(store, "SELECT who FROM folks") == [("cyd",)]
 
 
-async def test_a_spool_that_could_not_be_read_casts_doubt_on_every_differential(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "reason"), [("", "corrupt"), ("*", "full")])
+async def test_a_loss_of_any_query_casts_doubt_on_every_differential(tmp_path: Path, name: str, reason: str) -> None:
     async with open_store(tmp_path) as store:
         device = await add_device(store, "a")
-        for name in ("folks", "others"):
-            await store.take(device, batch_of(event(name, T0, 0, "added", {"who": "ann"}), spool=new_id()))
-        await store.take(device, batch_of(gaps=[gap("", 100, 200, 1, "full"), gap("", 300, 400, 9, "corrupt")]))
+        for query in ("folks", "others"):
+            await store.take(device, batch_of(event(query, T0, 0, "added", {"who": "ann"}), spool=new_id()))
+        await store.take(device, batch_of(gaps=[gap("", 100, 200, 1, "full"), gap(name, 300, 400, 9, reason)]))
         assert await coverage(store) == await coverage(store, "others") == [("ok", 0, 0), ("incomplete", 400, 400)]
 
 
