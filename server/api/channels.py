@@ -130,7 +130,8 @@ class Channels:
         peer.caller = caller
         said = await self._greeting.answer(peer, hello)
         self.hellos.heard(peer.device_no, hello, connected=False)
-        self.postures.greet(peer, hello)
+        if self.postures.greet(peer, hello):
+            self.wake()
         return said + [message for _, message in await self.postures.due([peer])]
 
     def _close(self, channel: Channel, code: WSCloseCode, why: str) -> None:

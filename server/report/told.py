@@ -13,7 +13,7 @@ from server.store.driver import Transaction
 from server.wire.collector_messages import Hashed, posture
 
 _VERDICTS = """
-SELECT c.control, c.title, v.status, v.first_day, v.reason, v.underlying_status, v.lapsed
+SELECT c.control, c.title, v.status, v.first_day, v.reason, v.underlying_status
   FROM muster_verdicts v
   JOIN muster_controls c ON c.control_no = v.control_no
   JOIN muster_evaluation e ON e.control_no = v.control_no
@@ -41,15 +41,14 @@ async def postures(tx: Transaction, devices: Sequence[tuple[Device, Catalog]]) -
 
 
 def _told(row: Sequence[Any], device: Device, catalog: Catalog) -> dict[str, Any]:
-    control, title, status, first_day, reason, underlying, lapsed = row
-    broken = underlying == FAIL or bool(lapsed)
+    control, title, status, first_day, reason, underlying = row
     return {
         "control": control,
         "title": title,
         "status": status,
         "since_day": first_day,
         "reason": reason_text(reason),
-        "mend": _mend(catalog, control, device.platform) if broken else "",
+        "mend": _mend(catalog, control, device.platform) if underlying == FAIL else "",
     }
 
 

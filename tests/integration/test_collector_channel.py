@@ -81,9 +81,8 @@ async def test_a_question_is_pushed_and_its_answer_has_a_cost(
 ) -> None:
     async with greeted(server.port, collector.node_key) as peer:
         made = await ask_device(server, own_name)
-        begun = time.monotonic()
-        asked = await peer.until(the_ask, "the question")
-        assert time.monotonic() - begun < 1.5
+        # The command has written it down, and has read and shown it since.
+        asked = await peer.until(the_ask, "the question", seconds=1.0)
         question = parse_question(asked["id"])
         assert question and question.query == QUERY and asked["sql"] == shipped_catalog().queries[QUERY, "linux"].sql
         batch = collector.batch(answers=[answer(asked["id"], row(uid="0", username="root"))], mark={"lane": "live"})

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import aiohttp
 import orjson
+from aiohttp.test_utils import TestServer
+
+from server.api.channels import CHANNELS, Channels
+from server.api.keys import PRESENCE, Presence
+from server.app import web_app
+from server.normalize.devices import DeviceFacts
+from server.store.ask import Asker
+from server.store.devices import COLLECTOR, Device, enroll
+from server.store.store import Store
 
 WAIT_SECONDS = 20.0
 
@@ -68,12 +78,21 @@ class ChannelPeer:
             while True:
                 came = await self.socket.receive()
                 if came.type is not aiohttp.WSMsgType.TEXT:
-                    return self.socket.close_code
+                    return came.data if came.type is aiohttp.WSMsgType.CLOSE else self.socket.close_code
                 self._came.append(orjson.loads(came.data))
 
     def came(self, kind: str) -> list[dict[str, Any]]:
         """What came of a type and was not waited for."""
         return [message for message in self._came if message["type"] == kind]
+
+
+async def eventually(true: Callable[[], Awaitable[bool]], seconds: float = WAIT_SECONDS) -> None:
+    """Wait until something is true that nothing tells of; fails where it does not come about in time."""
+    for _ in range(int(seconds / 0.02)):
+        if await true():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come about")
 
 
 @asynccontextmanager
@@ -98,3 +117,49 @@ async def greeted(port: int, node_key: str, **told: Any) -> AsyncIterator[Channe
         await peer.say(hello(**told))
         await peer.next("hello")
         yield peer
+
+
+@dataclass
+class App:
+    """The application in this process, over a store, without a worker."""
+
+    store: Store
+    port: int
+    channels: Channels
+    presence: Presence
+
+    async def collector(self, name: str) -> tuple[Device, str]:
+        """A device with a collector that has enrolled, and the collector's key."""
+        facts = DeviceFacts(
+            hostname=name, hardware_uuid=f"uuid-of-{name}", serial="", platform="linux", os_name="", os_version="",
+            osquery_version="5.23.0",
+        )  # fmt: skip
+        clock = self.store.clock
+        key = await self.store.write(lambda tx: enroll(tx, facts, name, clock(), collector="0.1.0"))
+        device = await self.store.device_of(key, COLLECTOR)
+        assert device is not None
+        return device, key
+
+    async def post(self, path: str, key: str, body: object) -> tuple[int, Any]:
+        """A request of a collector."""
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"NodeKey {key}"}) as session,
+            session.post(f"http://127.0.0.1:{self.port}/api/collector/{path}", json=body) as answer,
+        ):
+            return answer.status, await answer.json()
+
+    async def poll(self, key: str, **told: Any) -> list[dict[str, Any]]:
+        """The messages of a poll."""
+        status, answer = await self.post("poll", key, {"hello": hello(**told)})
+        assert status == 200, answer
+        messages: list[dict[str, Any]] = answer["messages"]
+        return messages
+
+
+@asynccontextmanager
+async def app_over(store: Store) -> AsyncIterator[App]:
+    """An application over a store, on a port of its own."""
+    app = web_app(store, cast(Asker, None))
+    async with TestServer(app) as server:
+        assert server.port is not None
+        yield App(store, server.port, app[CHANNELS], app[PRESENCE])
