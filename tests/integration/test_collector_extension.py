@@ -246,3 +246,21 @@ def test_the_supervisor_runs_both_and_ends_both(state: Path) -> None:
             assert time.monotonic() - began < 10
             assert not any(runs(pid) for pid in running)
         assert len(spooled(state, "result")) == 2
+
+
+def test_what_the_device_refuses_never_reaches_the_core_and_is_said(state: Path) -> None:
+    policy = state / "policy.toml"
+    policy.write_text('deny_tables = ["users"]\n')
+    policy.chmod(0o644)
+    schedule = {**CONFIG["schedule"], "who": {"query": "SELECT username FROM users", "interval": 3600}}
+    spool = Spool(state / "spool.db", BUDGET)
+    spool.keep("config", json.dumps({"type": "config", "config": json.dumps({"schedule": schedule})}).encode())
+    spool.close()
+    environment = {"MUSTER_COLLECTOR_STATE_DIR": str(state), "MUSTER_COLLECTOR_POLICY_FILE": str(policy)}
+    flags: dict[str, Any] = {"extensions_require": "muster", "logger_plugin": "muster", "config_plugin": "muster"}
+    tables = {"users": {"columns": {"username": "TEXT"}, "rows": [{"username": "a"}]}}
+    with core(autoload=COLLECTOR, environment=environment, tables=tables, **flags) as one:
+        one.await_ready()
+        # At first it is not known which tables there are, and nothing may run; then all that reads no denied table.
+        until(lambda: config_of(one) == ["one"])
+        until(lambda: b"scheduled query who: refused by the device's policy" in _statuses(state))
