@@ -17,6 +17,7 @@ from aiohttp import web
 
 from tests.support.core.running import Core, core
 from tests.support.live import noted_running
+from tests.support.osqueryd import needs_osqueryd, osqueryd
 from tests.support.server import Server, ask, muster_here, serving
 from tests.support.uplink import Uplink, uplink
 
@@ -141,6 +142,20 @@ async def test_an_uplink_killed_while_it_runs_says_so_and_runs_the_rest(
         (what, via, message, _wall), _seconds = await outcome(server)
         assert (what, via) == ("failed", "collector")
         assert "interrupted" in message
+
+
+@needs_osqueryd
+async def test_a_real_osqueryd_is_asked_and_answers(server: Server, tmp_path: Path) -> None:
+    with osqueryd() as socket:
+        async with uplink(tmp_path, f"http://127.0.0.1:{server.port}", socket) as made:
+            await made.until(lambda: made.spool.get("config"))
+            (name,) = (await asyncio.to_thread(ask, server.database, "SELECT hostname FROM devices"))[0]
+            await command(server, "device", "ask", name, "--control", CONTROL, "--by", "eve")
+            (what, via, _message, wall), seconds = await outcome(server)
+            assert (what, via) == ("answered", "collector")
+            assert wall is not None and seconds < 5
+            roots = await asyncio.to_thread(ask, server.database, "SELECT username FROM users WHERE uid = 0")
+            assert roots == [["root"]]
 
 
 @asynccontextmanager
