@@ -129,7 +129,8 @@ class Channels:
             peer = self._pollers[caller.device.device_no] = Peer(caller)
         peer.caller = caller
         said = await self._greeting.answer(peer, hello)
-        self.hellos.heard(peer.device_no, hello, connected=False)
+        # Its owner may want news beside an open channel.
+        self.hellos.heard(peer.device_no, hello, connected=peer.device_no in self._by_device)
         if self.postures.greet(peer, hello):
             self.wake()
         return said + [message for _, message in await self.postures.due([peer])]

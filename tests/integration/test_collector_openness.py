@@ -20,7 +20,7 @@ from collector.policy.ledger import Ledger
 from collector.spool import Line, Spool
 from tests.support.core.running import ROOT, Core, core
 from tests.support.packs import PACK, content, control, write
-from tests.support.server import Server, ask, muster_here, serving
+from tests.support.server import Server, ask, serving
 
 HOMES = control("home = '/tmp'").replace("residents", "homes").replace("There are no guests", "Nobody lives in /tmp")
 HOMES_CASES = """cases:
@@ -141,7 +141,7 @@ def snapshot(name: str, at: int, rows: list[dict[str, str]]) -> Line:
     return Line("snapshot", name, at, json.dumps(line).encode())
 
 
-def test_a_sync_sends_what_waits_takes_the_evidence_and_brings_the_verdicts(device: Device, server: Server) -> None:
+def test_a_sync_sends_what_waits_and_takes_the_evidence(device: Device, server: Server) -> None:
     now = int(time.time())
     device.spool.put([snapshot("sync_now", now - 60, [{"a": "1"}])])
     with device.uplink():
@@ -153,20 +153,25 @@ def test_a_sync_sends_what_waits_takes_the_evidence_and_brings_the_verdicts(devi
         assert "Evidence of the day: 2 taken." in done.stdout
         assert done.returncode == 0
         found = device.asked("disclose")
-        [[day]] = ask(server.database, "SELECT day FROM days WHERE state = 'open' ORDER BY day DESC LIMIT 1")
-        muster_here("evaluate", "--day", day, "--database", server.database)  # it would be judged within a minute
-        until = time.monotonic() + 90
-        while not device.asked("status")["problems"]:
-            device.run("sync")  # for others than root it is refused, and the verdicts come by themselves
-            assert time.monotonic() < until, device.said()
-        status, told = device.run("status"), device.run("disclose", "--sql").stdout
-    name = "test_a_sync_sends_what_waits_takes_the_evidence_and_brings_the_verdicts"
+        told = device.run("disclose", "--sql").stdout
+    name = "test_a_sync_sends_what_waits_and_takes_the_evidence"
     assert ask(server.database, f"SELECT a FROM sync_now WHERE hostname = '{name}'") == [["1"]]
     assert ask(server.database, f"SELECT home FROM homes WHERE hostname = '{name}' ORDER BY home") == [["/"], ["/root"]]
     assert {one["query"] for one in found["queries"]} == {"homes", "residents"}
     assert all(one["sent_by"] == ["collector"] and one["sent_at"] >= now for one in found["queries"])
     assert "last sent by the collector" in told and "| SELECT username AS who, uid FROM users" in told
     assert "Why:  There are no guests" in told and "Why:  Nobody lives in /tmp" in told
+
+
+@pytest.mark.slow
+def test_what_fails_is_told_within_two_minutes_with_how_to_mend_it(device: Device) -> None:
+    """The server judges within a minute, and tells a device once a minute at most."""
+    with device.uplink():
+        until = time.monotonic() + 120
+        while not device.asked("status")["problems"]:
+            assert time.monotonic() < until, device.said()
+            time.sleep(2)
+        status = device.run("status")
     assert status.returncode == 3
     assert "(first day): There are no guests" in status.stdout and "Mend: Show them the door." in status.stdout
 
