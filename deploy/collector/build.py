@@ -18,8 +18,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 NOT_NEEDED = (
     "distutils", "multiprocessing", "pip", "pkg_resources", "pydoc", "setuptools", "tkinter", "unittest",
+    "hypothesis", "mypy", "mypyc", "psutil", "pydantic", "pytest", "server", "tests", "uvloop",
 )  # fmt: skip
-"""Modules that cost memory in every process once they are in the bundle, and that nothing of ours calls."""
+"""Modules that cost memory in every process once they are in the bundle, and that nothing of ours calls: libraries use
+them where they are there, as in an environment for development they are."""
 BESIDE = ("install.sh", "INSTALL.md")
 FOLDERS = ("etc", "osquery", "systemd", "launchd")
 
