@@ -28,7 +28,9 @@ def load_file(path: Path, wanted: Path | None = None) -> tuple[list[Finding], li
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        return [problem(str(path), f"it cannot be read: {error.strerror}", f"write the extension's path into {path}")], []
+        return [
+            problem(str(path), f"it cannot be read: {error.strerror}", f"write the extension's path into {path}")
+        ], []
     named = [Path(line.strip()) for line in lines if line.strip() and not line.strip().startswith("#")]
     extensions = [one for path in named for one in (sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])]
     if wanted is not None and wanted not in extensions:
@@ -69,7 +71,9 @@ def _first_line(path: Path) -> Iterator[Finding]:
     if first.startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")):
         return
     if not first.startswith(b"#!"):
-        yield problem(str(path), "its first line names no interpreter", "let it begin with #! and an interpreter's path")
+        yield problem(
+            str(path), "its first line names no interpreter", "let it begin with #! and an interpreter's path"
+        )
     elif first.endswith(b"\r\n"):
         yield problem(str(path), "its lines end as on Windows, and no interpreter is called that", f"dos2unix {path}")
     else:

@@ -33,7 +33,9 @@ def _secret(settings: Settings) -> Iterator[Finding]:
         yield from _private(settings.node_key_path, "the device has enrolled; its key")
         return
     if not path.exists():
-        yield problem(str(path), "there is no enrol secret", "put it there: 'muster secret add' on the server makes one")
+        yield problem(
+            str(path), "there is no enrol secret", "put it there: 'muster secret add' on the server makes one"
+        )
         return
     yield from _private(path, "the enrol secret")
 
