@@ -6,7 +6,7 @@ JOBS ?= 3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo serve test test-all lint bench bench-load clean
+.PHONY: demo serve test test-all lint bench bench-load collector clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3"; exit 1; }
@@ -36,6 +36,9 @@ bench: $(READY)  ## what the work costs beside its limits; writes docs/benchmark
 
 bench-load: $(READY)  ## 10,000 simulated devices for five minutes on each database
 	$(BIN)/python -m tests.bench --load
+
+collector: $(READY)  ## the collector as an archive with all it needs, for machines of this kind; into dist/
+	$(BIN)/python deploy/collector/build.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

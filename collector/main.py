@@ -87,6 +87,18 @@ def _parser() -> argparse.ArgumentParser:
     extension.add_argument("--keeper", type=int, help=argparse.SUPPRESS)
     extension.set_defaults(command=_extension)
 
+    check = commands.add_parser(
+        "check",
+        parents=[common],
+        help="look at the installation: settings, osqueryd's flags, and what it needs to load the extension",
+        description="Look at the settings, at osqueryd's flag file and at the extension it is to load, and say what has"
+        " to be mended and how. Run it as root. Exit codes: 0 ok, 2 usage, 3 problems found.",
+    )
+    check.add_argument("--json", action="store_true", help="for machines: an array of findings")
+    check.add_argument("--flagfile", type=Path, metavar="FILE", help="osqueryd's (default /etc/osquery/osquery.flags)")
+    check.add_argument("--extension", type=Path, metavar="FILE", help="look at this extension's file alone")
+    check.set_defaults(command=_check)
+
     _owner_commands(commands, common)
     return parser
 
@@ -152,6 +164,12 @@ def _sync(arguments: argparse.Namespace) -> int:
     from collector.openness.commands import owner_settings, sync_command
 
     return sync_command(owner_settings(arguments.config), as_json=arguments.json, wait=arguments.wait)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from collector.checks.command import check
+
+    return check(load(arguments.config), arguments.flagfile, arguments.extension, as_json=arguments.json)
 
 
 def _uplink(arguments: argparse.Namespace) -> int:

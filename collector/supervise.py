@@ -224,6 +224,8 @@ def wait_after(died_at_once: int) -> float:
 
 def command() -> list[str]:
     """How this program is started again, by the same interpreter."""
+    if getattr(sys, "frozen", False):  # a bundle is its own interpreter
+        return [sys.executable]
     return [sys.executable, "-m", "collector.main"]
 
 

@@ -193,7 +193,8 @@ class Lane:
         wait = max(least, min(most, seconds)) * random.uniform(1.0, 1.1)
         self._not_before = time.monotonic() + wait
         self._standing.heard_at = time.time()
-        log.info("lane %s: the server asks to wait %.0f s%s", self._lane, wait, f": {said[:200]}" if isinstance(said, str) else "")
+        why = f": {said[:200]}" if isinstance(said, str) else ""
+        log.info("lane %s: the server asks to wait %.0f s%s", self._lane, wait, why)
 
     async def _failed(self, problem: str) -> None:
         """The batch has not arrived, as far as is known; the same one is sent again after a while."""

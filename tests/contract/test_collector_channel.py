@@ -60,7 +60,7 @@ async def asked_again(store: Store, device: Device) -> None:
 
 
 def a_question(message: dict[str, Any]) -> bool:
-    return message["type"] == "ask" and message["id"].startswith("muster_ask")
+    return message["type"] == "ask" and str(message["id"]).startswith("muster_ask")
 
 
 async def answered(app: App, key: str, question: str, status: str = "answered", **more: Any) -> None:
