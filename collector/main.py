@@ -87,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     extension.add_argument("--keeper", type=int, help=argparse.SUPPRESS)
     extension.set_defaults(command=_extension)
 
+    _check_command(commands, common)
+    _owner_commands(commands, common)
+    return parser
+
+
+def _check_command(commands: Any, common: argparse.ArgumentParser) -> None:
+    """The command for whoever installs it."""
     check = commands.add_parser(
         "check",
         parents=[common],
@@ -98,9 +105,6 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--flagfile", type=Path, metavar="FILE", help="osqueryd's (default /etc/osquery/osquery.flags)")
     check.add_argument("--extension", type=Path, metavar="FILE", help="look at this extension's file alone")
     check.set_defaults(command=_check)
-
-    _owner_commands(commands, common)
-    return parser
 
 
 def _owner_commands(commands: Any, common: argparse.ArgumentParser) -> None:
