@@ -84,11 +84,14 @@ class Device:
         finally:
             connection.close()
 
+    def words(self) -> str:
+        """The uplink's log."""
+        log = self.directory / "uplink.log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
     def said(self) -> str:
         """The ends of all logs."""
-        uplink = self.directory / "uplink.log"
-        words = uplink.read_text(errors="replace")[-6000:] if uplink.exists() else ""
-        return f"uplink:\n{words}\ncore and extension:\n{self.core.said()}"
+        return f"uplink:\n{self.words()[-6000:]}\ncore and extension:\n{self.core.said()}"
 
 
 def extension_pids(core: Core) -> list[int]:

@@ -38,14 +38,14 @@ class CountingServer:
     Attributes:
         lines: every result or snapshot line taken, as often as it was.
         gaps: the gap lines taken.
-        moods: answers to the next batches of log lines, one each; None: it is taken.
+        moods: answers to the next batches of log lines, one each.
         poison: a batch with a line that contains it is refused with 400.
     """
 
     port: int = 0
     lines: Counter[str] = field(default_factory=Counter)
     gaps: list[dict[str, Any]] = field(default_factory=list)
-    moods: deque[Mood | None] = field(default_factory=deque)
+    moods: deque[Mood] = field(default_factory=deque)
     poison: str = ""
     enrolled: int = 0
     met: list[int] = field(default_factory=list)
