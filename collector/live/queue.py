@@ -163,7 +163,10 @@ class LiveQueue:
                 return
             async with self._turns.live():
                 run = await self._reached(state, question)
-                if await self._begun(state, question, run) and run is not None:
+                if not await self._begun(state, question, run):
+                    if run is not None:
+                        run.give_up()
+                elif run is not None:
                     await self._ended(state, await self._finished(question, run))
         except Exception:  # whatever one question brings about, the next has its turn
             _LOG.exception("question %.80r", question.id)

@@ -57,6 +57,10 @@ class Run:
         self._before = before
         self._opens = opens
 
+    def give_up(self) -> None:
+        """It is not to be run after all."""
+        self._connection.close()
+
     def finish(self, limits: Limits) -> Outcome:
         """Ask, and wait for the answer; blocks."""
         with contextlib.closing(self._connection):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,6 +25,8 @@ KEEP_SECONDS = 20.0
 """An idle connection is closed after that long: batches that come closer together share one."""
 HEARTBEAT_SECONDS = 30.0
 CHUNK = 64 * 1024
+LARGE = 1024 * 1024
+"""Bytes of a body that is written piece by piece, lest nothing else gets its turn meanwhile."""
 
 
 class UndeliveredError(Exception):
@@ -116,7 +119,7 @@ class Http:
         """The answer, and where it sends us instead."""
         async with self._opened().post(
             url,
-            data=body,
+            data=body if len(body) <= LARGE else io.BytesIO(body),
             headers=headers,
             allow_redirects=False,
             proxy=self._proxy_for_server(),

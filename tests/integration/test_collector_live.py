@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from collector.live import queue
 from collector.live.queue import MOST_WAITING
 from collector.live.running import ENDED, Limits
 from collector.policy import Policy
 from collector.policy.ledger import Ledger
 from collector.policy.questions import QuestionCheck
-from collector.spool import Spool
+from collector.spool import Spool, SpoolFullError
 from collector.turns import Turns
 from tests.support.core.running import Core, core
 from tests.support.live import BUDGET, Device, Process, answers_in, device, noted_running, until
@@ -200,6 +201,31 @@ async def test_large_answers_and_bytes_that_are_no_text(tmp_path: Path, shared: 
     assert (bigger["status"], bigger["rows"]) == ("failed", [])
     assert "67,108,864 at most" in bigger["message"]
     assert odd["rows"] == [{"v": "a\ufffdb"}]
+
+
+async def test_while_the_spool_cannot_be_written_answers_wait(
+    live: Device, shared: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "PAUSE", 0.01)
+    stored, sql = live.spool.put, "SELECT 'on a full disk' AS v"
+    await live.ask(("0", "SELECT 1"))
+    await live.answered(1)
+    full = monkeypatch.context()
+    with full as disk:
+        disk.setattr(live.spool, "put", _full)
+        await live.ask(("a", sql))  # is not begun, since that could not be noted
+        await live.cancel("a")
+        await live.ask(("b", sql))
+        await until(lambda: live.queue._unsaid)
+        assert [one["id"] for one in live.answers()] == ["0"]
+        assert await live.queue.unanswered() == ["b", "0", "a"]
+    assert live.spool.put == stored
+    assert statuses(await live.answered(3)) == [("0", "answered"), ("a", "cancelled"), ("b", "answered")]
+    assert _runs(shared, sql) == 1
+
+
+def _full(*_: object) -> None:
+    raise SpoolFullError("the disk is full")
 
 
 async def test_osqueryd_killed_while_it_ran(tmp_path: Path, own: Core) -> None:
