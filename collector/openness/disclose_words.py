@@ -166,18 +166,32 @@ def _asked(found: Mapping[str, Any], sql: bool) -> Iterator[str]:
     if not asked:
         yield "Nothing."
         return
+    early = [one for one in asked if one["scheduled"] and one["status"] == "answered"]
     for one in asked:
-        rows = f", {count(one['rows'], 'row')} sent" if one["status"] == "answered" else ""
-        early = f" (the schedule's {one['scheduled']}, asked early)" if one["scheduled"] else ""
+        if one not in early:
+            yield from _question(one, sql)
+    if early:
+        names = ", ".join(f"{one['scheduled']}{_times(one)}" for one in sorted(early, key=lambda one: one["scheduled"]))
         yield paragraph(
-            f"{moment(one['at'])}: {STATUS_WORDS.get(one['status'], one['status'])}{rows}{early}", "  ", "  "
+            f"Of the schedule, asked early and answered, last {moment(early[0]['at'])}: {names}.", "  ", "  "
         )
-        if one["message"] and one["status"] != "answered":
-            yield paragraph(one["message"], "      ")
-        if sql:
-            yield from (f"      | {line}" for line in printable(one["sql"]).strip().splitlines())
-        elif not one["scheduled"]:
-            yield paragraph(one["sql"], "      ")
+
+
+def _question(one: Mapping[str, Any], sql: bool) -> Iterator[str]:
+    rows = f", {count(one['rows'], 'row')} sent" if one["status"] == "answered" else ""
+    early = f": the schedule's {one['scheduled']}, asked early" if one["scheduled"] else ""
+    what = STATUS_WORDS.get(one["status"], printable(one["status"]))
+    yield paragraph(f"{moment(one['at'])}: {what}{rows}{_times(one)}{early}", "  ", "  ")
+    if one["message"] and one["status"] != "answered":
+        yield paragraph(one["message"], "      ")
+    if sql:
+        yield from (f"      | {line}" for line in printable(one["sql"]).strip().splitlines())
+    elif not one["scheduled"]:
+        yield paragraph(one["sql"], "      ")
+
+
+def _times(one: Mapping[str, Any]) -> str:
+    return f" ({one['times']:,} times)" if one["times"] > 1 else ""
 
 
 def _never(found: Mapping[str, Any]) -> Iterator[str]:

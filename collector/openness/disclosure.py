@@ -9,7 +9,7 @@ from typing import Any
 from collector.openness.device import Osqueryd, ask_osqueryd
 from collector.openness.sources import Sources
 from collector.openness.status import policy_of
-from collector.policy.ledger import Ledger
+from collector.policy.ledger import Ledger, cut
 from collector.policy.questions import plain
 from collector.policy.reading import Reader, UnreadableError
 from collector.policy.tables import Tables
@@ -63,7 +63,8 @@ def disclosure(sources: Sources) -> dict[str, Any]:
         "others": [_other(row) for row in others],
         "policy": policy_of(sources),
         "asked": [
-            asdict(one) | {"scheduled": _scheduled(one.sql, told)} for one in reversed(Ledger(sources.spool).entries())
+            asdict(one) | {"scheduled": _scheduled(one.sql, told)}
+            for one in reversed(Ledger(sources.spool, sources.clock).entries())
         ],
         "never": _never(sources, [*queries, *(_other(row) for row in others)]),
     }
@@ -138,7 +139,7 @@ def _sent(sources: Sources, name: str) -> tuple[int | None, int | None]:
 def _scheduled(sql: str, told: Iterable[Mapping[str, Any]]) -> str:
     """The query of the schedule that a question was, asked early; empty for any other."""
     for one in told:
-        if plain(str(one.get("sql", ""))) == plain(sql):
+        if plain(cut(str(one.get("sql", "")))) == plain(sql):
             return str(one.get("query", one.get("name", "")))
     return ""
 

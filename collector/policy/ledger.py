@@ -20,7 +20,7 @@ MESSAGE_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question and its answer, without the answer's rows."""
+    """A question and what became of it, without the answer's rows; asked again with the same end it stands once."""
 
     id: str
     at: int
@@ -30,8 +30,10 @@ class Asked:
     status: str
     """answered, failed, refused, denylisted or cancelled."""
     rows: int
-    """How many were sent."""
+    """How many were sent, the last time."""
     message: str = ""
+    times: int = 1
+    """How often it was asked with that end."""
 
 
 class Ledger:
@@ -58,12 +60,17 @@ class Ledger:
 
     def with_all(self, asked: Sequence[Asked]) -> bytes:
         """The note with several more entries, likewise."""
-        new = {
-            one.id: replace(one, sql=_cut(one.sql, SQL_CHARS), message=_cut(one.message, MESSAGE_CHARS))
-            for one in asked
-        }
-        entries = [one for one in self.entries() if one.id not in new]
-        return _written([*entries, *new.values()][-MOST_ENTRIES:])
+        entries = self.entries()
+        for one in asked:
+            one = replace(one, sql=cut(one.sql, SQL_CHARS), message=cut(one.message, MESSAGE_CHARS))
+            entries = [entry for entry in entries if entry.id != one.id or entry.times > 1]
+            for entry in entries:
+                if (entry.sql, entry.status) == (one.sql, one.status):
+                    entries.remove(entry)
+                    one = replace(one, times=entry.times + (entry.id != one.id))
+                    break
+            entries.append(one)
+        return _written(entries[-MOST_ENTRIES:])
 
     def entries(self) -> list[Asked]:
         """Those of the last 30 days, the oldest first; a note that cannot be read is none."""
@@ -88,11 +95,12 @@ def _read(note: bytes | None) -> list[Asked]:
     try:
         found = json.loads(note or b"[]")
         names = [field.name for field in fields(Asked)]
-        return [Asked(**{name: one[name] for name in names}) for one in found]
+        return [Asked(**{name: one[name] for name in names if name in one}) for one in found]
     except (ValueError, TypeError, KeyError):
         return []
 
 
-def _cut(text: str, chars: int) -> str:
+def cut(text: str, chars: int = SQL_CHARS) -> str:
+    """A text as the ledger keeps it."""
     text = text.encode(errors="replace").decode()
     return text if len(text) <= chars else text[: chars - 1] + "…"

@@ -29,6 +29,20 @@ def test_a_question_stands_once_as_it_was_noted_last() -> None:
     ]
 
 
+def test_the_same_again_stands_once_with_how_often() -> None:
+    now = [1000.0]
+    ledger = Ledger(_Notes(), clock=lambda: now[0])
+    for number in range(3):
+        now[0] += 10
+        ledger.note(f"t{number}", "SELECT 1", "answered", rows=number)
+        ledger.note(f"t{number}", "SELECT 1", "answered", rows=number)
+    ledger.note("x", "SELECT 1", "failed")
+    assert [(one.id, one.status, one.rows, one.times, one.at) for one in ledger.entries()] == [
+        ("t2", "answered", 2, 3, 1030),
+        ("x", "failed", 0, 1, 1030),
+    ]
+
+
 def test_what_is_older_than_thirty_days_goes() -> None:
     now, notes = [0.0], _Notes()
     ledger = Ledger(notes, clock=lambda: now[0])
@@ -43,7 +57,7 @@ def test_it_stays_small_and_keeps_the_newest() -> None:
     notes = _Notes()
     ledger = Ledger(notes, clock=lambda: 1000)
     for number in range(MOST_ENTRIES + 5):
-        ledger.note(str(number), "SELECT " + "é" * 3000, "failed", message="x" * 1000)
+        ledger.note(str(number), f"SELECT {number}" + "é" * 3000, "failed", message="x" * 1000)
     entries = ledger.entries()
     assert len(notes[NOTE]) <= MOST_BYTES + 2
     assert entries[-1].id == str(MOST_ENTRIES + 4) and 10 < len(entries) <= MOST_ENTRIES

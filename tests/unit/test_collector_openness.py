@@ -15,6 +15,7 @@ from collector.openness.sources import Sources
 from collector.openness.status import status
 from collector.openness.status_words import status_text
 from collector.openness.words import ago, every, moment, printable, size
+from collector.policy.ledger import Ledger
 from tests.support.owner import NOW, Osqueryd, Standing, device
 
 
@@ -155,6 +156,19 @@ def test_what_else_osqueryd_runs_is_told(sources: Sources) -> None:
     told = " ".join(_told(sources, Osqueryd({}, [RUN, curious]), sql=True).split())
     assert "2 queries are in osqueryd's schedule of which the server has not told the collector" in told
     assert "Read, however: the commands typed into a terminal (by pack/x/curious)." in told
+
+
+def test_questions_are_told_and_the_schedules_own_apart(sources: Sources) -> None:
+    long = {**QUERY, "query": "long", "name": "long@0123456789", "sql": "SELECT '" + "x" * 5000 + "';"}
+    sources.spool.keep("config", json.dumps({"queries": [QUERY, long]}).encode())
+    ledger = Ledger(sources.spool, clock=lambda: NOW)
+    for number, sql in enumerate((QUERY["sql"], QUERY["sql"], long["sql"], "SELECT pid\nFROM processes")):
+        ledger.note(str(number), sql, "answered", rows=4)
+    ledger.note("r", "SELECT 1", "refused", message="live questions are not answered by this device (deny_live)")
+    told = " ".join(_told(sources, Osqueryd()).split())
+    assert f"Of the schedule, asked early and answered, last {moment(NOW)}: long, users (2 times)." in told
+    assert f"{moment(NOW)}: answered, 4 rows sent SELECT pid FROM processes" in told
+    assert "refused by this device's own policy live questions are not answered by this device (deny_live)" in told
 
 
 def test_times_and_sizes_as_a_person_reads_them() -> None:
