@@ -53,12 +53,16 @@ class Channel:
         self.peer = Peer(caller, outbox)
 
     async def close(self, code: WSCloseCode, why: str) -> None:
-        """Send what waits, if it is read, and say goodbye."""
+        """Send what waits, if it is read, and say goodbye; who does not listen is broken off."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.outbox.sent()
         self.outbox.end()
-        await self.socket.close(code=code, message=why.encode())
+        try:
+            async with asyncio.timeout(2 * CLOSE_SECONDS):
+                await self.socket.close(code=code, message=why.encode())
+        except TimeoutError:
+            self.outbox.abort()
 
 
 class Channels:

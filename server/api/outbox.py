@@ -52,6 +52,11 @@ class Outbox:
         self._ended = True
         self._messages.clear()
 
+    def abort(self) -> None:
+        """Break the connection off."""
+        self.end()
+        self._abort()
+
     async def _send(self) -> None:
         try:
             while self._messages:
@@ -68,5 +73,4 @@ class Outbox:
 
     def _break(self, why: str) -> None:
         log.warning("a channel is broken off: %s", why)
-        self.end()
-        self._abort()
+        self.abort()

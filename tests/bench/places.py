@@ -115,7 +115,7 @@ def enrolled(place: Place, count: int, platforms: Sequence[str] = ("linux",)) ->
 
     async def work(tx: Transaction) -> list[str]:
         return [
-            await devices.enroll(tx, _facts(number, platforms[number % len(platforms)]), "bench", time.time())
+            await devices.enroll(tx, facts_of_device(number, platforms[number % len(platforms)]), "bench", time.time())
             for number in range(count)
         ]
 
@@ -130,7 +130,8 @@ async def devices_of(store: Store) -> list[Device]:
     return [Device(*row) for row in found]
 
 
-def _facts(number: int, platform: str) -> DeviceFacts:
+def facts_of_device(number: int, platform: str) -> DeviceFacts:
+    """What the device of a number says of itself."""
     return DeviceFacts(
         hostname=f"bench-{number}",
         hardware_uuid=f"00000000-0000-4000-8000-{number:012}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tests.bench.channels import idle_channels
 from tests.bench.fleet import fleet_of_devices
 from tests.bench.growth import stored_bytes
 from tests.bench.ingest import new_rows, unchanged_snapshots
@@ -104,6 +105,16 @@ BENCHES = (
         reading="""
             The worst case: the answer arrives right after the server has judged the running day, and waits for
             the next time. Measured from the request until `posture` says otherwise.
+        """,
+    ),
+    Bench(
+        name="channels",
+        measure=idle_channels,
+        reading="""
+            Collectors with a channel open, greeted, told their config and asked the time, then idle: what the server's
+            resident memory grew by, for each, and its share of a processor meanwhile (`idle_cpu`). Then another process
+            puts one question to all of them; measured from its commit until the last channel has it. The clients run
+            on the same machine, in one process.
         """,
     ),
     Bench(

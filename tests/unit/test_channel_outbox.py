@@ -32,8 +32,10 @@ async def silent_client() -> AsyncIterator[tuple[Outbox, asyncio.Event]]:
         await socket.prepare(request)
         assert request.transport is not None
         made.set_result(Outbox(socket, request.transport.abort))
-        await socket.receive()
-        ended.set()
+        try:
+            await socket.receive()
+        finally:
+            ended.set()
         return socket
 
     app = web.Application()
