@@ -58,8 +58,12 @@ class Control:
     async def run(self) -> None:
         """Listen until cancelled."""
         new = self._path.with_name(f"{self._path.name}.new")
-        bound = await asyncio.to_thread(_bound, new)
-        server = await asyncio.start_unix_server(self._connected, sock=bound, limit=REQUEST_BYTES)
+        bound = _bound(new)  # not in a thread: whoever is cancelled meanwhile could not close it
+        try:
+            server = await asyncio.start_unix_server(self._connected, sock=bound, limit=REQUEST_BYTES)
+        except BaseException:
+            bound.close()
+            raise
         new.replace(self._path)  # it is there when it listens; one that was left behind gives way
         try:
             async with server:

@@ -106,7 +106,7 @@ async def uplink(
             began = time.monotonic()
             assert await asyncio.to_thread(made.stop) == 0, made.said()
             assert time.monotonic() - began < 8, made.said()
-        assert "Traceback" not in made.said()
+        assert "Traceback" not in made.said(), made.said()
     finally:
         made.spool.close()
         if made.process is not None and made.process.poll() is None:
