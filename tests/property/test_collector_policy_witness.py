@@ -94,7 +94,7 @@ def taken() -> Iterator[Callable[[str], Seen | None]]:
     """What a statement takes; None if it is not valid."""
     database, module = apsw.Connection(":memory:"), _Module()
     for name in COLUMNS:
-        database.create_module(name, cast(apsw.VTModule, module))
+        database.create_module(name, cast("apsw.VTModule", module))
         database.execute(f"CREATE VIRTUAL TABLE temp.{name} USING {name}")
     for sql in VIEWS.values():
         database.execute(sql)
