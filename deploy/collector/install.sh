@@ -69,6 +69,8 @@ rm -rf "$to.old"
 [ ! -e "$to" ] || mv "$to" "$to.old"
 mv "$to.new" "$to"
 rm -rf "$to.old"
+mkdir -p "$root/usr/local/bin"
+ln -sfn "$home/collector/muster-collector" "$root/usr/local/bin/muster-collector"
 
 etc=$root/etc/muster
 mkdir -p "$etc"

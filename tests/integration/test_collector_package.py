@@ -93,6 +93,7 @@ def test_installing_and_bringing_up_to_date(tree: Path, tmp_path: Path) -> None:
         "#!/bin/sh\nexec /opt/muster-collector/collector/muster-collector extension"
     )
     program = root / HOME / "collector" / "muster-collector"
+    assert os.readlink(root / "usr/local/bin/muster-collector") == f"/{HOME}/collector/muster-collector"
     looked = run(program, "check", "--extension", extension)
     assert (looked.returncode, looked.stdout) == (0, f"ok       {extension}: osqueryd can start it\n")
     loose = [path for path in (root / HOME).rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o022]
