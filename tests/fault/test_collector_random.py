@@ -106,10 +106,9 @@ class Troubles:
             self.core_killed,
             self.network_cut,
             self.network_away,
-            self.network_bad,
         ]
         if server is not None:
-            self._all.append(self.server_killed)
+            self._all += [self.server_killed, self.network_bad]
 
     def go_on(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -120,6 +119,10 @@ class Troubles:
             self.met[trouble.__name__] = self.met.get(trouble.__name__, 0) + 1
             trouble()
             time.sleep(self._chance.uniform(0.05, 1.5))
+
+    def mostly(self, trouble: Callable[[], None]) -> None:
+        """Let this one come as often as all others together."""
+        self._all += [trouble] * len(self._all)
 
     def settle(self) -> None:
         """No more of it."""
@@ -203,7 +206,13 @@ def test_nothing_is_counted_twice(tmp_path: Path) -> None:
         relay(server.port, seed=4) as between,
         device(tmp_path, f"http://127.0.0.1:{between.port}", "made-up", flags=FLAGS) as made,
     ):
-        in_trouble(made, Traffic(made, QUERY, seed=4), Troubles(made, between, seed=4), seconds=8)
+        troubles = Troubles(made, between, seed=4)
+        server.lost_answers, between.trouble = 0.6, 0.3
+        # One that begins sends at once; after some failures it would rather wait.
+        troubles.mostly(troubles.uplink_killed)
+        traffic = Traffic(made, QUERY, seed=4)
+        in_trouble(made, traffic, troubles, seconds=12)
+        assert len(server.met) > 5, "hardly an answer was lost"
         taken = {_number(line): count for line, count in server.lines.items()}
         assert {_number(line) for line in made.core.answered()} <= set(taken), made.said()
         assert set(taken.values()) == {1} and len(taken) > 100

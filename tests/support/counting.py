@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ class CountingServer:
         lines: every result or snapshot line taken, as often as it was.
         gaps: the gap lines taken.
         moods: answers to the next batches of log lines, one each.
+        lost_answers: the share of batches that are taken and not answered.
         poison: a batch with a line that contains it is refused with 400.
     """
 
@@ -47,10 +49,12 @@ class CountingServer:
     gaps: list[dict[str, Any]] = field(default_factory=list)
     moods: deque[Mood] = field(default_factory=deque)
     poison: str = ""
+    lost_answers: float = 0.0
     enrolled: int = 0
     met: list[int] = field(default_factory=list)
     """The statuses answered in a mood."""
     marks: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, path: str, body: dict[str, Any]) -> Mood:
@@ -74,6 +78,9 @@ class CountingServer:
             if not mood.stored:
                 return mood
         taken = self._take(mark, texts, body.get("gaps", []))
+        if self.chance.random() < self.lost_answers:
+            self.met.append(HANG_UP)
+            return Mood(HANG_UP)
         return mood or taken
 
     def _take(self, mark: dict[str, Any], texts: list[str], gaps: list[dict[str, Any]]) -> Mood:
