@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.collector import Device, device, extension_pids, wait_until
+from tests.support.collector import Device, all_delivered, device, extension_pids, wait_until
 from tests.support.core.lines import About
 from tests.support.core.running import ROOT
 from tests.support.counting import HANG_UP, CountingServer, Mood, counting_server, says
@@ -58,10 +58,6 @@ def it_has(server: CountingServer, numbers: Iterable[int], made: Device) -> None
     """Wait until these have arrived."""
     expected = set(numbers)
     wait_until(lambda: expected <= set(arrived(server)), made.said)
-
-
-def all_delivered(made: Device) -> None:
-    wait_until(lambda: made.waiting() == 0, made.said)
 
 
 def begin_anew(made: Device) -> None:

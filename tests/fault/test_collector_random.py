@@ -16,7 +16,7 @@ from server.catalog.catalog import load_catalog
 from server.normalize.names import scheduled_name
 from tests.fault.conftest import Made
 from tests.support import packs
-from tests.support.collector import Device, device, wait_until
+from tests.support.collector import Device, all_delivered, device
 from tests.support.core.lines import About
 from tests.support.core.running import CoreEndedError
 from tests.support.counting import counting_server
@@ -31,7 +31,6 @@ EVENTS = """-- What happened.
 SELECT uid AS id, path AS what FROM process_events
 """
 PACKS = packs.content({f"queries/{QUERY}.linux.sql": EVENTS, "events.yaml": f"title: Events\nqueries: {{{QUERY}: }}\n"})
-SETTLE_SECONDS = 60
 FLAGS = {"extensions_interval": "1", "ping_lag": "0.1", "watch": "auto"}
 
 
@@ -194,7 +193,7 @@ def in_trouble(made: Device, traffic: Traffic, troubles: Troubles, seconds: int)
         traffic.stop()
     traffic.revive()
     troubles.settle()
-    wait_until(lambda: made.waiting() == 0, made.said, SETTLE_SECONDS)
+    all_delivered(made)
     assert made.stop_uplink() == 0, made.said()
 
 

@@ -125,6 +125,11 @@ def wait_until(
         time.sleep(every)
 
 
+def all_delivered(made: Device) -> None:
+    """Wait until nothing is in the spool any more."""
+    wait_until(lambda: made.waiting() == 0, made.said)
+
+
 @contextmanager
 def device(
     directory: Path,

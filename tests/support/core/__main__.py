@@ -12,15 +12,17 @@ from tests.support.core.flags import Flags
 
 
 def main() -> None:
-    # Before any thread begins, so that only the main one gets them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     flags = Flags.parse(sys.argv[1:])
     daemon = Daemon(flags)
+    # Not blocked and waited for: its extensions would inherit that.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.end(0))
     if "control" in flags.given:
         Path(flags.given["control"]).unlink(missing_ok=True)
         Control(daemon, flags.given["control"]).start()
     daemon.start()
-    daemon.wait()
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import sys
 import threading
 import time
@@ -181,11 +180,6 @@ class Daemon:
         with contextlib.suppress(OSError):
             os.unlink(self.flags.socket)
         os._exit(code)
-
-    def wait(self) -> None:
-        """Until SIGTERM or SIGINT; then end as osqueryd does."""
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
-        self.end(0)
 
     def _time(self) -> list[dict[str, Any]]:
         now = time.time()
