@@ -90,7 +90,7 @@ def config_hash(body: bytes) -> str:
     return hashlib.sha1(hashlib.sha1(body).hexdigest().encode()).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Config:
     """A config's bytes, the hash by which a device tells that it runs them, and what it asks.
 
@@ -101,7 +101,7 @@ class Config:
     hash: str
     asked: Mapping[str, Asked]
     """The queries in it, by name."""
-    catalog: Catalog = field(repr=False)
+    catalog: Catalog = field(repr=False, compare=False)
     platform: str
 
     @cached_property
