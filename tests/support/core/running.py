@@ -50,6 +50,7 @@ class Core:
             "control": str(self._control),
             "journal": str(self.journal),
             "pidfile": str(directory / "pid"),
+            "database_path": str(directory / "db"),
             "extensions_timeout": "20",
             "disable_watchdog": "true",
             **flags,
@@ -74,11 +75,7 @@ class Core:
         if not self._osqueryd:
             flags = [f"--{key}={value}" for key, value in self._flags.items()]
             return [sys.executable, "-m", "tests.support.core", *flags]
-        own = {
-            "database_path": self.directory / "db",
-            "logger_path": self.directory,
-            "schedule_splay_percent": 0,
-        }
+        own = {"logger_path": self.directory, "schedule_splay_percent": 0}
         known = {key: value for key, value in self._flags.items() if key not in _OWN}
         return [self._osqueryd, "--force", *(f"--{key}={value}" for key, value in {**own, **known}.items())]
 
