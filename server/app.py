@@ -20,8 +20,8 @@ from aiohttp import web
 from server import console
 from server.api import asking, channel, collector, exemptions, metrics, osquery, people, posture
 from server.api.channels import CHANNELS, Channels
-from server.api.gate import Gate
-from server.api.keys import ASKER, CLONES, GATE, PRESENCE, STORE, Presence
+from server.api.gate import ARRIVING_BYTES, Gate
+from server.api.keys import ARRIVING, ASKER, CLONES, GATE, PRESENCE, STORE, Presence
 from server.applying import settle
 from server.catalog.catalog import load_catalog
 from server.drivers.postgres import open_postgres
@@ -213,7 +213,7 @@ def web_app(store: Store, asker: Asker) -> web.Application:
     app[STORE] = store
     app[ASKER] = asker
     app[CLONES] = Clones(store)
-    app[GATE] = Gate()
+    app[GATE], app[ARRIVING] = Gate(), Gate(ARRIVING_BYTES)
     app[PRESENCE] = Presence()
     app[CHANNELS] = channels = Channels(store, app[PRESENCE])
     app.cleanup_ctx.append(channels.attend)

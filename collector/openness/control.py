@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,9 @@ from collector.openness.status import status
 from collector.openness.sync import Doing, sync
 
 MOST_CONNECTIONS = 8
+"""Of one user at once."""
+MOST_OF_ALL = 32
+"""Of all users but root, who is not kept out by others."""
 REQUEST_SECONDS = 5.0
 WRITE_SECONDS = 10.0
 FRESH_SECONDS = 1.0
@@ -49,7 +53,7 @@ class Control:
         self._path = sources.settings.control_socket
         # A thread of its own: what osqueryd keeps waiting here is not to keep the sender from the spool.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="control")
-        self._connections = 0
+        self._connections: Counter[int | None] = Counter()
         self._answers: dict[str, tuple[float, dict[str, Any]]] = {}
         self._asking = asyncio.Lock()
         self._syncing = asyncio.Lock()
@@ -73,9 +77,11 @@ class Control:
                 self._path.unlink()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        uid = self._peer(writer.get_extra_info("socket"))
+        busy = self._is_busy(uid)
+        self._connections[uid] += 1
         try:
-            if self._connections > MOST_CONNECTIONS:
+            if busy:
                 await _write(writer, {"error": "too many ask at once; try again in a moment"})
                 return
             async with asyncio.timeout(REQUEST_SECONDS):
@@ -84,10 +90,16 @@ class Control:
         except (TimeoutError, ConnectionError, ValueError):  # ValueError: a line beyond the limit
             log.debug("a request broke off")
         finally:
-            self._connections -= 1
+            self._connections[uid] -= 1
+            self._connections += Counter()  # without those that have none left
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+    def _is_busy(self, uid: int | None) -> bool:
+        """Whether one more of a user would be too many. Nobody keeps others out by connections that say nothing."""
+        others = self._connections.total() - self._connections[0]
+        return self._connections[uid] >= MOST_CONNECTIONS or (uid != 0 and others >= MOST_OF_ALL)
 
     async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
         try:

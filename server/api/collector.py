@@ -6,11 +6,12 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from aiohttp import web
 
-from server.api.bodies import BodyLateError, BodyTooLargeError, expected_bytes, read_body
-from server.api.keys import CLONES, GATE, PRESENCE, STORE
+from server.api.bodies import BodyLateError, BodyTooLargeError, admitted, apart, read_body
+from server.api.keys import ARRIVING, CLONES, GATE, PRESENCE, STORE
 from server.normalize.devices import facts_of
 from server.store.batches import Fate
 from server.store.devices import COLLECTOR, Device
@@ -18,6 +19,7 @@ from server.store.driver import DatabaseUnavailableError
 from server.wire import answers
 from server.wire import collector as wire
 from server.wire.body import BadBodyError
+from server.wire.messages import CollectorBatch
 from server.wire.requests import node_key_of_header, parse_collector_enrollment
 
 log = logging.getLogger(__name__)
@@ -81,13 +83,14 @@ async def batch(request: web.Request) -> web.Response:
     if device is None:
         return node_invalid()
     with request.app[UNDER_WAY].one_of(device.device_no):
-        async with request.app[GATE].place(expected_bytes(request, "collector/batch")):
-            return await _stored(request, device)
+        async with admitted(request, "collector/batch", request.app[ARRIVING], request.app[GATE]) as raw:
+            found = await apart(len(raw), partial(wire.parse_batch, raw, request.app[STORE].familiar))
+            del raw
+            return await _stored(request, device, found)
 
 
-async def _stored(request: web.Request, device: Device) -> web.Response:
+async def _stored(request: web.Request, device: Device, found: CollectorBatch) -> web.Response:
     store = request.app[STORE]
-    found = wire.parse_batch(await read_body(request, "collector/batch"), store.familiar)
     if not await request.app[CLONES].accept(device, found.body):
         return node_invalid()
     fate = await store.take(device, found)

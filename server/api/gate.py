@@ -12,6 +12,8 @@ from types import TracebackType
 
 from server.store.driver import DatabaseUnavailableError
 
+ARRIVING_BYTES = 64 * 2**20
+"""Bytes of bodies that have come in part, as they come: compressed mostly."""
 IN_FLIGHT_BYTES = 64 * 2**20
 """Bytes of bodies under way at once. Read and taken apart they take about ten times as much memory."""
 WAIT_SECONDS = 5.0
@@ -34,6 +36,10 @@ class Gate:
     def place(self, size: int) -> Place:
         """A place for a body of ``size`` bytes; one larger than the gate takes all of it."""
         return Place(self, min(size, self._capacity))
+
+    def growing(self) -> GrowingPlace:
+        """A place that begins with nothing, for what grows while it comes."""
+        return GrowingPlace(self)
 
     async def enter(self, size: int) -> None:
         """Take ``size`` bytes; raises ``BusyError`` when they do not come free in time."""
@@ -82,3 +88,32 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._gate.leave(self._size)
+
+
+class GrowingPlace:
+    """A place that is taken bit by bit and given back as a whole, for ``async with``."""
+
+    __slots__ = ("_gate", "_size")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._size = 0
+
+    async def grow(self, size: int) -> None:
+        """Take more. Raises ``BusyError``."""
+        await self._gate.enter(size)
+        self._size += size
+
+    def leave(self) -> None:
+        """Give back what was taken."""
+        size, self._size = self._size, 0
+        if size:
+            self._gate.leave(size)
+
+    async def __aenter__(self) -> GrowingPlace:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from server.api.bodies import expected_bytes, read_body
-from server.api.keys import CLONES, GATE, PRESENCE, STORE
+from server.api.bodies import admitted, apart, read_body
+from server.api.keys import ARRIVING, CLONES, GATE, PRESENCE, STORE
 from server.normalize.devices import facts_of
 from server.store.devices import Device
 from server.store.driver import DatabaseUnavailableError
+from server.store.store import Store
 from server.wire import answers
-from server.wire.body import BadBodyError
+from server.wire.body import BadBodyError, node_keys_in
 from server.wire.distributed import parse_answers
 from server.wire.log import parse_log
-from server.wire.messages import BadLine
+from server.wire.messages import BadLine, LogBody
 from server.wire.requests import node_key_of, node_key_of_header, parse_enrollment, parse_object
 
 log = logging.getLogger(__name__)
 
 PREFIXES = ("/api/osquery", "/api/v1/osquery")
 """The second is where many fleets have their agents pointed already: they move over by a change of host name."""
+
+STRANGERS_BYTES = 64 * 1024
+"""A body so large is read only if it bears a key that is in use."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -65,15 +70,15 @@ async def config(request: web.Request) -> web.Response:
 
 async def log_lines(request: web.Request) -> web.Response:
     """Store a body of log lines; answered when they are durable, or late with an error that makes osquery keep them."""
-    async with request.app[GATE].place(expected_bytes(request, "log")):
-        return await _stored(request)
-
-
-async def _stored(request: web.Request) -> web.Response:
     store = request.app[STORE]
     header_key = node_key_of_header(request.headers.get("Authorization", ""))
     try:
-        body = parse_log(await read_body(request, "log"), header_key, store.familiar)
+        async with admitted(request, "log", request.app[ARRIVING], request.app[GATE]) as raw:
+            if len(raw) > STRANGERS_BYTES and not await _known(store, {header_key, *node_keys_in(raw)}):
+                return _unknown()
+            body = await apart(len(raw), partial(parse_log, raw, header_key, store.familiar))
+            del raw
+            return await _stored(request, body)
     except BadBodyError as error:
         # Refused, it would come again for ever and hold up all that follows; so it is set aside.
         device = await store.device_of(header_key)
@@ -81,6 +86,18 @@ async def _stored(request: web.Request) -> web.Response:
             raise
         await store.reject(device, [BadLine(reason=str(error), sample="")])
         return _json(answers.OK)
+
+
+async def _known(store: Store, keys: Iterable[str]) -> bool:
+    """Whether any of these keys is in use: what strangers send is not worth reading."""
+    for key in keys:
+        if key and await store.device_of(key) is not None:
+            return True
+    return False
+
+
+async def _stored(request: web.Request, body: LogBody) -> web.Response:
+    store = request.app[STORE]
     device = await store.device_of(body.node_key)
     if device is None or not await request.app[CLONES].accept(device, body):
         return _unknown()

@@ -14,6 +14,9 @@ from server.normalize.times import iso
 from server.store.driver import Transaction
 from server.wire.messages import BatchMark
 
+SPOOLS_A_DEVICE = 64
+"""Numberings of a device that are remembered, the newest: a collector begins another one only where one was lost."""
+
 
 class Fate(StrEnum):
     """What is to become of a batch."""
@@ -47,6 +50,7 @@ async def weigh(tx: Transaction, marks: Sequence[tuple[int, BatchMark | None]], 
         "SELECT through, batch FROM muster_batches WHERE device_no = ? AND spool = ? AND lane = ?", spools
     )
     known = {spool: _Watermark(*rows[0]) for spool, rows in zip(spools, found, strict=True) if rows}
+    old = frozenset(known)
     fates, moved = [], set[_Spool]()
     for device_no, mark in marks:
         fate = Fate.NEW
@@ -62,6 +66,12 @@ async def weigh(tx: Transaction, marks: Sequence[tuple[int, BatchMark | None]], 
         " ON CONFLICT (device_no, spool, lane)"
         " DO UPDATE SET through = excluded.through, batch = excluded.batch, at = excluded.at",
         [(*spool, known[spool].through, known[spool].batch, iso(now)) for spool in sorted(moved)],
+    )
+    begun = sorted({spool[0] for spool in moved - old})
+    await tx.many(
+        "DELETE FROM muster_batches WHERE device_no = ? AND at <"
+        " (SELECT b.at FROM muster_batches b WHERE b.device_no = ? ORDER BY b.at DESC LIMIT 1 OFFSET ?)",
+        [(device_no, device_no, SPOOLS_A_DEVICE - 1) for device_no in begun],
     )
     return fates
 

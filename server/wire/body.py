@@ -5,25 +5,40 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from server.wire.limits import JSON_DEPTH, RATIO_FREE, Limit
 
+USUAL_RATIO = 10
+"""What gzip makes of osquery's lines."""
+KEYS_LOOKED_AT = 8
+
 
 class BadBodyError(ValueError):
     """The body cannot be read; the message says why and is safe to show to the sender."""
 
 
-def inflate(raw: bytes, limit: Limit) -> bytes:
-    """Return ``raw`` gunzipped, never holding more than ``limit`` allows.
+def inflated_size(raw: bytes, limit: Limit) -> int:
+    """How much a gzip body holds: what its end says, but no less than is usual, and no more than is taken.
+
+    Who says less than is there is found out by ``inflate``.
+    """
+    told = int.from_bytes(raw[-4:], "little")
+    return min(max(told, len(raw) * USUAL_RATIO), limit.inflated)
+
+
+def inflate(raw: bytes, limit: Limit, most: int | None = None) -> bytes:
+    """Return ``raw`` gunzipped, never holding more than ``limit`` allows, nor than ``most`` bytes.
 
     Raises ``BadBodyError`` for bytes that are not gzip, end early, or inflate past the size or the ratio.
     """
     machine = zlib.decompressobj(wbits=31)
     out = bytearray()
     ceiling = min(limit.inflated, max(RATIO_FREE, len(raw) * limit.ratio))
+    ceiling = ceiling if most is None else min(ceiling, most)
     pending = raw
     try:
         while pending and not machine.eof:
@@ -57,6 +72,19 @@ def decode(raw: bytes, *, exact: bool = False) -> Any:
         raise BadBodyError(f"JSON nests deeper than {JSON_DEPTH} levels") from error
     except ValueError as error:
         raise BadBodyError(f"body is not JSON: {error}") from error
+
+
+def node_keys_in(raw: bytes) -> frozenset[str]:
+    """Every ``node_key`` that a body may mean, without reading it: the first and the last few in it."""
+    found = {match[1] for match in islice(_NODE_KEY.finditer(raw), KEYS_LOOKED_AT)}
+    end = len(raw)
+    for _ in range(KEYS_LOOKED_AT):
+        end = raw.rfind(b'"node_key"', 0, end)
+        match = _NODE_KEY.match(raw, end) if end >= 0 else None
+        found |= {match[1]} if match else set()
+        if end <= 0:
+            break
+    return frozenset(key.decode("ascii") for key in found)
 
 
 def node_key_in(raw: bytes) -> str:

@@ -36,7 +36,8 @@ DIVERGED = b'{"diverged":true}'
 """The batch goes on from another place than the one known here: the collector begins a new numbering."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_STATUSES = {"answered": 0, "failed": 1, **dict.fromkeys(ENDED, 1)}
+_FAILED = 1
+_STATUSES = {"answered": 0, "failed": _FAILED, **dict.fromkeys(ENDED, _FAILED)}
 _LOST_EVERYTHING = "corrupt"
 """The reason of a gap that names no query since its spool could not be read any more."""
 
@@ -107,15 +108,17 @@ def _list(value: dict[str, Any], part: str) -> list[Any]:
 
 
 def _read_answer(batch: CollectorBatch, value: Any, exact: bool) -> None:
-    """Add an answer to a question, or why there is none."""
+    """Add an answer to a question, or why there is none; one whose rows cannot be taken is one that failed."""
+    question = ""
     try:
         if not isinstance(value, dict):
             raise BadLineError(f"an answer is {kind_of(value)}, not an object")
-        status, question = text_of(value.get("status")), text_of(value.get("id"))
+        status, named = text_of(value.get("status")), text_of(value.get("id"))
         if status not in _STATUSES:
             raise BadLineError(f"an answer's status {sample_of(status)[:40]!r} is none of {', '.join(_STATUSES)}")
-        if not question or len(question) > limits.QUESTION_CHARS:
+        if not named or len(named) > limits.QUESTION_CHARS:
             raise BadLineError("an answer has no usable id")
+        question = named
         batch.answers.append(
             QuestionAnswer(
                 question=question,
@@ -128,6 +131,10 @@ def _read_answer(batch: CollectorBatch, value: Any, exact: bool) -> None:
         )
     except BadLineError as error:
         keep_bad(batch.body, BadLine(reason=str(error), sample=sample_of(value)))
+        if question:  # else nobody would ever know why it is not answered
+            cost = cost_of(value.get("cost"))
+            failed = QuestionAnswer(question=question, status=_FAILED, message=str(error), rows=[], cost=cost)
+            batch.answers.append(failed)
 
 
 def _read_gap(batch: CollectorBatch, value: Any) -> None:

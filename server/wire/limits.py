@@ -75,8 +75,8 @@ ENDPOINTS: dict[str, Limit] = {
     "collector/batch": Limit(
         body=64 * MIB,
         inflated=80 * MIB,
-        ratio=250,
-        reason="some thousand lines, or one answer, which has 64 MiB at most; what is refused is split and comes again",
+        ratio=1100,
+        reason="some thousand lines, or one answer of up to 64 MiB, of which nothing may be held against its packing",
     ),
     "collector/poll": Limit(body=MESSAGE_BYTES, inflated=MESSAGE_BYTES, reason="a hello, as over the channel"),
     "carve/block": Limit(body=16 * MIB, inflated=16 * MIB, reason="one base64 block; carves are not kept"),

@@ -105,6 +105,22 @@ async def test_lanes_spools_and_devices_are_counted_apart(tmp_path: Path) -> Non
         assert await counted(store) == [(8, 8)]
 
 
+async def test_numberings_without_end_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.store.batches.SPOOLS_A_DEVICE", 3)
+    clock = Clock()
+    async with open_store(tmp_path, clock=clock) as store:
+        devices = [await add_device(store, name) for name in "ab"]
+        kept = batch_of(event("counted", T0, 0, "added", {"n": "b"}))
+        await store.take(devices[1], kept)
+        for number in range(8):
+            clock.now += 60
+            batch = batch_of(event("counted", T0, 0, "added", {"n": str(number)}), spool=new_id())
+            assert [await store.take(devices[0], batch) for _ in range(2)] == ["new", "known"]
+        assert await store.take(devices[1], kept) == "known"
+        found = await rows(store, "SELECT device_no, COUNT(*) FROM muster_batches GROUP BY device_no ORDER BY 2")
+        assert [count for _, count in found] == [1, 3]
+
+
 async def test_one_batch_at_two_servers_at_once(tmp_path: Path) -> None:
     async with open_store(tmp_path) as one, second_server(tmp_path, shipped_catalog()) as two:
         device = await add_device(one, "a")
@@ -203,6 +219,20 @@ async def test_an_answer_in_a_batch_settles_its_question(tmp_path: Path) -> None
             ("answered", 12, 4096)
         ]
         assert await f.verdict() == ("pass", None)
+
+
+async def test_an_answer_of_too_many_rows_is_one_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fleet(tmp_path) as f:
+        device = await f.device("a")
+        question = await asked_of(f, device)
+        monkeypatch.setattr("server.wire.limits.ROWS_A_LINE", 2)
+        for answer in (
+            {"id": question, "status": "answered", "rows": [{"who": str(n)} for n in range(3)]},
+            {"id": "", "status": "answered", "rows": 3},
+        ):
+            assert await f.store.take(device, batch_of(answers=[answer], lane="live", spool=new_id())) == "new"
+        found = await rows(f.store, "SELECT outcome, message FROM posture_asked")
+        assert found == [(None, "rows has 3 rows, more than 2")], "it is asked again, as what fails is"
 
 
 async def test_an_answer_is_durable_before_its_batch_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,10 +44,13 @@ class Doing:
 
 @asynccontextmanager
 async def listening(
-    sources: Sources, doing: Doing | None = None, uid: int | None = 1000, there: Callable[[Path], bool] = Path.exists
+    sources: Sources,
+    doing: Doing | None = None,
+    uid: int | Callable[[], int] | None = 1000,
+    there: Callable[[Path], bool] = Path.exists,
 ) -> AsyncIterator[Callable[[dict[str, Any]], Any]]:
     """The control socket, and a way to ask it."""
-    component = Control(sources, doing or Doing(), peer=lambda connection: uid)
+    component = Control(sources, doing or Doing(), peer=lambda connection: uid() if callable(uid) else uid)
     task = asyncio.create_task(component.run())
     path = sources.settings.control_socket
     while not there(path):
@@ -179,6 +182,28 @@ async def test_too_many_at_once_are_told_so(sources: Sources) -> None:
         ]
         with pytest.raises(ControlError, match="too many ask at once"):
             await asked({"do": "status"})
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_one_user_does_not_keep_others_out(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls, "MOST_OF_ALL", controls.MOST_CONNECTIONS + 1)
+    uid = 1000
+    async with listening(sources, uid=lambda: uid) as asked:
+        path = str(sources.settings.control_socket)
+        held = [await asyncio.open_unix_connection(path) for _ in range(controls.MOST_CONNECTIONS)]
+        with pytest.raises(ControlError, match="too many ask at once"):
+            await asked({"do": "status"})
+        uid = 1001
+        assert await asked({"do": "status"})
+        held.append(await asyncio.open_unix_connection(path))
+        await asyncio.sleep(0)
+        uid = 1002
+        with pytest.raises(ControlError, match="too many ask at once"):
+            await asked({"do": "status"})
+        uid = 0
+        assert await asked({"do": "status"})
         for _, writer in held:
             writer.close()
             await writer.wait_closed()
