@@ -21,7 +21,7 @@ def built(batch: Batch, stats: SpoolStats | None) -> bytes:
     head = {"id": batch.id, "spool": batch.spool, "lane": batch.lane, "after": batch.after, "through": batch.through}
     pieces = [deflate.compress(b'{"batch":' + orjson.dumps(head))]
     if stats is not None:
-        pieces.append(deflate.compress(b',"backlog":' + orjson.dumps(_backlog(stats))))
+        pieces.append(deflate.compress(b',"backlog":' + orjson.dumps(_backlog(stats, batch))))
     for key, kinds in ((b"gaps", ("gap",)), (b"answers", ("answer",)), (b"data", ("result", "snapshot", "status"))):
         separator = b',"' + key + b'":['
         for line in batch.lines:
@@ -34,7 +34,14 @@ def built(batch: Batch, stats: SpoolStats | None) -> bytes:
     return b"".join(pieces)
 
 
-def _backlog(stats: SpoolStats) -> dict[str, int | None]:
-    """What waits to be logged; answers under way are no backlog."""
+def _backlog(stats: SpoolStats, batch: Batch) -> dict[str, int | None]:
+    """What waits to be logged once this batch is stored; answers under way are no backlog.
+
+    The oldest of it is no older than what this batch begins with, and dated so.
+    """
     waiting = stats.lanes[LOG]
-    return {"lines": waiting.lines, "bytes": waiting.bytes, "oldest_at": waiting.oldest_at}
+    lines = max(0, waiting.lines - len(batch.lines))
+    if not lines:
+        return {"lines": 0, "bytes": 0, "oldest_at": None}
+    size = max(0, waiting.bytes - sum(len(line.text) for line in batch.lines))
+    return {"lines": lines, "bytes": size, "oldest_at": waiting.oldest_at}

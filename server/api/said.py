@@ -76,6 +76,4 @@ class Hellos:
 
     async def forget(self, *, ends: bool = False) -> None:
         """Write down that the channels of servers that are gone are closed; where this one ``ends``, its own too."""
-        await self._store.write(
-            partial(forget_channels, ended=self.server if ends else "", now=self._store.clock())
-        )
+        await self._store.write(partial(forget_channels, ended=self.server if ends else "", now=self._store.clock()))

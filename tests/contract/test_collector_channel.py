@@ -303,7 +303,9 @@ async def test_a_look_at_servers_that_are_gone_leaves_our_own_channels_open(
     async with small(tmp_path) as app:
         own, gone = [await app.collector(name) for name in "ab"]
         async with greeted(app.port, own[1]):
-            await app.store.write(lambda tx: note_loaded(tx, app.channels.hellos.server, app.store.in_force, None, app.store.clock()))
+            await app.store.write(
+                lambda tx: note_loaded(tx, app.channels.hellos.server, app.store.in_force, None, app.store.clock())
+            )
             await noted(app, [(1,), (0,)])
             await app.store.write(
                 lambda tx: tx.run(
