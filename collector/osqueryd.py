@@ -137,9 +137,8 @@ class Osquery:
             raise OsqueryGoneError(f"no answer within {self._timeout:g} s", timed_out=True) from error
         except (OSError, EOFError, TException, ValueError, struct.error) as error:
             self.close()
-            raise OsqueryGoneError(
-                f"{self._socket}: {error}" if str(error) else f"{self._socket}: broken off"
-            ) from error
+            reason = (error.strerror if isinstance(error, OSError) else "") or str(error) or "broken off"
+            raise OsqueryGoneError(f"{self._socket}: {reason}") from error
 
 
 class Stream(TTransportBase):  # type: ignore[misc]

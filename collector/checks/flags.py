@@ -64,7 +64,13 @@ def _for_extension(path: str, flags: Mapping[str, str], owner: int) -> Iterator[
     if not timeout.isdecimal() or int(timeout) < LEAST_TIMEOUT:
         told = f"osqueryd waits {timeout} s for the extension, and ends when it takes longer"
         yield problem(path, told, f"--extensions_timeout={LEAST_TIMEOUT} or more")
-    loads, extensions = load_file(Path(flags.get("extensions_autoload", AUTOLOAD_DEFAULT)))
+    load = Path(flags.get("extensions_autoload", AUTOLOAD_DEFAULT))
+    if "extensions_autoload" not in flags and not load.exists():
+        yield good(
+            path, "osqueryd loads no extension: 'muster-collector run' is to attach it (install.sh --mode attach)"
+        )
+        return
+    loads, extensions = load_file(load)
     yield from loads
     ours = [one for one in extensions if one.stem == NAME]
     if not ours:

@@ -54,6 +54,14 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
         path = getattr(settings, name)
         if path is not None and not os.access(path, os.R_OK):
             yield problem(name, f"{path} cannot be read", "name a file in PEM that is there")
+            return
+    if settings.ca_file is not None or settings.client_cert is not None:
+        from collector.uplink.tls import Tls
+
+        try:
+            Tls(settings)
+        except SettingsError as error:
+            yield problem("certificates", str(error), "put the right file in PEM there")
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:

@@ -40,6 +40,9 @@ def ask(path: Path, request: dict[str, Any], progress: Callable[[str], None] = l
             connection.sendall(json.dumps(request).encode() + b"\n")
         except (FileNotFoundError, ConnectionError) as error:
             raise NotRunningError(str(error)) from error
+        except PermissionError as error:
+            told = "only root may enter its folder; the setting control_socket names another place"
+            raise ControlError(f"{path} cannot be used: {told}") from error
         except OSError as error:
             raise ControlError(f"{path} cannot be used: {error.strerror or error}") from error
         return _answer(_Lines(connection, deadline), progress)

@@ -18,7 +18,7 @@ from collector import VERSION
 from collector.settings import Settings
 from collector.uplink.backoff import squared
 from collector.uplink.context import Standing
-from collector.uplink.http import Answer, Http, UndeliveredError
+from collector.uplink.http import NO_SERVER, Answer, Http, UndeliveredError
 
 PATH = "/api/collector/enroll"
 TABLES = ("os_version", "osquery_info", "system_info", "platform_info")
@@ -31,6 +31,8 @@ AGAIN_SECONDS = 60.0
 OSQUERY_SECONDS = 20.0
 WAIT_FOR_OSQUERY = (2.0, 30.0)
 SAY_AGAIN_SECONDS = 3600.0
+MOST_KEY_CHARS = 1024
+"""A longer one is none of the server's, and would be refused for the size of the header, as any request with it."""
 PLATFORMS = {"linux": "9", "darwin": "21", "win32": "2"}
 """osquery's masks of platforms, for an osqueryd that does not tell its own."""
 
@@ -186,6 +188,8 @@ class Enrolment:
                 "the server refuses the enrol secret of"
                 f" {self._settings.enroll_secret_path}: put in one that is in force ('muster secret' on the server)"
             )
+        if not value:
+            raise NotEnrolledError(f"enrolment waits: something else than the server {NO_SERVER} ({answer.status})")
         said = value.get("error")
         raise NotEnrolledError(
             f"the server answered {answer.status} to the enrolment{f': {said}' if isinstance(said, str) else ''}"[:300]
@@ -222,10 +226,15 @@ def _read_key(path: Path) -> str:
         key = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return ""
-    except (OSError, UnicodeDecodeError) as error:
-        log.error("%s cannot be used, so that the device enrols again: %s", path, error)
+    except OSError as error:
+        log.error("%s cannot be read, so that the device enrols again: %s", path, error.strerror)
         return ""
-    return key if key.isprintable() else ""
+    except UnicodeDecodeError:
+        key = ""
+    if not 0 < len(key) <= MOST_KEY_CHARS or not key.isprintable():
+        log.error("%s holds no key, so that the device enrols again", path)
+        return ""
+    return key
 
 
 def _write_key(path: Path, key: str) -> None:

@@ -168,11 +168,16 @@ class Http:
         return proxy if "://" in proxy else f"http://{proxy}"
 
 
+NO_SERVER = "answered, such as a proxy or the sign-in page of a network"
+"""What an answer that is none of the server's is taken for."""
+
+
 class RefusedChannelError(UndeliveredError):
     """The server, or something before it, answered but opened no websocket."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"it was answered {status} instead of a channel")
+        by = f"; something else {NO_SERVER}" if status < 400 else ""
+        super().__init__(f"it was answered {status} instead of a channel{by}")
         self.status = status
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 
 import aiohttp
 
 _CERTIFICATE_WANTED = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")
 _CERTIFICATE_REFUSED = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "ACCESS_DENIED")
+_HINTS = {
+    9: "is this device's clock right?",
+    10: "the server needs a new one, or this device's clock is wrong",
+    62: "setting server",
+    64: "setting server",
+}
+"""What to look at, by OpenSSL's number: not yet valid, expired, another name, another address."""
 BROKEN = "the connection broke before there was an answer"
 
 
@@ -25,7 +33,10 @@ def plain(error: BaseException, seconds: float = 0) -> str:
         whom = "the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "the server"
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return f"the name {error.host} cannot be looked up"
-        return f"{whom} cannot be reached: {error.os_error.strerror or type(error.os_error).__name__}"
+        number = error.os_error.errno
+        # asyncio puts the address where the reason stands: the number is what tells.
+        reason = os.strerror(number) if number and number > 0 else error.os_error.strerror
+        return f"{whom} cannot be reached: {reason or type(error.os_error).__name__}"
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return f"the server answered {error.status} instead of opening a channel"
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionError):
@@ -52,7 +63,8 @@ def _tls_error(error: BaseException) -> ssl.SSLError | None:
 
 def _said_of_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')} (setting ca_file)"
+        hint = _HINTS.get(error.verify_code, "setting ca_file")
+        return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')} ({hint})"
     reason = str(getattr(error, "reason", None) or error)
     if any(word in reason.upper() for word in _CERTIFICATE_WANTED):
         return "the server asks for a client certificate (settings client_cert and client_key)"

@@ -9,9 +9,10 @@ usage: install.sh [--server URL] [--secret FILE] [--mode beside|autoload|attach]
 
   --server URL   where the server is; written into a new /etc/muster/collector.toml
   --secret FILE  the enrol secret; copied to /etc/muster/enroll_secret, for root alone
-  --mode MODE    beside    osqueryd sends its log itself; the collector asks and answers (default)
+  --mode MODE    beside    osqueryd sends its log itself; the collector asks and answers (default for a new one)
                  autoload  osqueryd starts the extension and logs into it
-                 attach    the collector's service keeps an extension attached to osqueryd
+                 attach    the collector's service keeps an extension attached to osqueryd;
+                           goes on when brought up to date without --mode
   --root DIR     install below DIR and start nothing: for making packages
   --no-start     do not start the service
 EOF
@@ -22,7 +23,7 @@ fail() {
     exit 1
 }
 
-server= secret= mode=beside root= start=yes
+server= secret= mode= root= start=yes
 while [ $# -gt 0 ]; do
     case $1 in
         --server | --secret | --mode | --root)
@@ -40,11 +41,19 @@ while [ $# -gt 0 ]; do
         *) usage >&2; exit 2 ;;
     esac
 done
-case $mode in beside | autoload | attach) ;; *) usage >&2; exit 2 ;; esac
+case $mode in '' | beside | autoload | attach) ;; *) usage >&2; exit 2 ;; esac
 case $server in '' | https://* | http://*) ;; *) fail "--server is to begin with https://" ;; esac
 case $server in *[\"\\]* ) fail "--server holds a quote or a backslash" ;; esac
 [ "$(id -u)" = 0 ] || fail "run it as root: osqueryd starts only what belongs to root"
 [ -z "$secret" ] || [ -r "$secret" ] || fail "$secret cannot be read"
+
+unit=$root/etc/systemd/system/muster-collector.service
+[ "$(uname -s)" != Darwin ] || unit=$root/Library/LaunchDaemons/org.muster.collector.plist
+# Brought up to date without --mode, a service that keeps the extension goes on to keep it: osqueryd's log depends on it.
+if [ -z "$mode" ] && [ -e "$unit" ] && grep -Eq '^ExecStart=.*muster-collector run|<string>run</string>' "$unit"; then
+    mode=attach
+fi
+mode=${mode:-beside}
 
 here=$(cd "$(dirname "$0")" && pwd)
 home=/opt/muster-collector
@@ -98,11 +107,9 @@ fi
 command=uplink
 [ "$mode" != attach ] || command=run
 if [ "$(uname -s)" = Darwin ]; then
-    unit=$root/Library/LaunchDaemons/org.muster.collector.plist
     source=$here/launchd/org.muster.collector.plist
     edit="s|<string>uplink</string>|<string>$command</string>|"
 else
-    unit=$root/etc/systemd/system/muster-collector.service
     source=$here/systemd/muster-collector.service
     edit="s|^\\(ExecStart=.*muster-collector\\) uplink|\\1 $command|"
 fi

@@ -166,7 +166,7 @@ class Channels:
         await asyncio.gather(*closing, *self._closing, return_exceptions=True)
         try:
             await self.hellos.note(now=True)
-            await self.hellos.forget()
+            await self.hellos.forget(ends=True)
         except StoreError as error:
             log.warning("which collectors were connected was not written down: %s", error)
 

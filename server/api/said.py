@@ -74,6 +74,6 @@ class Hellos:
         self._backlogs |= {number: (one, moment) for number, one in backlogs.items()}
         self._written |= {number: (one, moment) for number, one in said.items()}
 
-    async def forget(self) -> None:
-        """Write down that the channels of servers that are gone are closed, and of this one, if it has none."""
-        await self._store.write(partial(forget_channels, server=self.server, now=self._store.clock()))
+    async def forget(self, *, ends: bool = False) -> None:
+        """Write down that the channels of servers that are gone are closed; where this one ``ends``, its own too."""
+        await self._store.write(partial(forget_channels, ended=self.server if ends else "", now=self._store.clock()))

@@ -57,12 +57,12 @@ async def note_said(
         await note_backlogs(tx, backlogs, now)
 
 
-async def forget_channels(tx: Transaction, server: str, now: float) -> None:
-    """Note that the channels of a server are closed, and those of servers that have ended without saying so."""
+async def forget_channels(tx: Transaction, ended: str, now: float) -> None:
+    """Note that the channels of servers that have ended without saying so are closed, and of one that has ``ended``."""
     await tx.run(
         "UPDATE muster_collectors SET connected = 0, server = NULL WHERE connected = 1 AND (server = ? OR server NOT IN"
         " (SELECT s.server FROM muster_servers s WHERE s.seen_at >= ?))",
-        (server, iso(now - GONE_SECONDS)),
+        (ended, iso(now - GONE_SECONDS)),
     )
 
 

@@ -22,6 +22,7 @@ from server.store.ask_again import ask_again
 from server.store.calendar import change_zone, fleet_day
 from server.store.devices import Device, tag
 from server.store.in_force import InForce, Part
+from server.store.served import note_loaded
 from server.store.store import Store
 from tests.contract.test_store import send
 from tests.support import packs
@@ -293,6 +294,26 @@ async def test_a_server_that_ends_closes_its_channels(tmp_path: Path) -> None:
         for one in opened:
             await one.__aexit__(None, None, None)
         assert await rows(store, "SELECT connected FROM posture_collectors") == [(0,)] * 3
+
+
+async def test_a_look_at_servers_that_are_gone_leaves_our_own_channels_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "IDLE_SECONDS", 0.0)
+    async with small(tmp_path) as app:
+        own, gone = [await app.collector(name) for name in "ab"]
+        async with greeted(app.port, own[1]):
+            await app.store.write(
+                lambda tx: note_loaded(tx, app.channels.hellos.server, app.store.in_force, None, app.store.clock())
+            )
+            await noted(app, [(1,), (0,)])
+            await app.store.write(
+                lambda tx: tx.run(
+                    "UPDATE muster_collectors SET connected = 1, server = 'gone' WHERE device_no = ?",
+                    (gone[0].device_no,),
+                )
+            )
+            await noted(app, [(1,), (0,)])
 
 
 async def noted(app: App, wanted: list[tuple[Any, ...]], what: str = "connected") -> None:

@@ -115,6 +115,8 @@ def test_installing_and_bringing_up_to_date(tree: Path, tmp_path: Path) -> None:
     assert (etc / "osquery" / "extensions.load").read_text().count("muster.ext") == 1
     assert not (root / HOME / "left-over").exists()
     assert "muster-collector run\n" in unit.read_text()
+    newer = run(install, "--root", root)
+    assert "mode attach" in newer.stdout and "muster-collector run\n" in unit.read_text()
 
 
 @only_root

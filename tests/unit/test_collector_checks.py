@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from collector.checks import flags as flags_module
 from collector.checks.autoload import extension_file, load_file
 from collector.checks.finding import Finding
 from collector.checks.flags import flag_file, read_flags
+from collector.checks.place import settings_findings
 from collector.main import run
 from collector.settings import Settings
 from tests.support.recorded import TRANSCRIPTS
@@ -144,6 +146,19 @@ def test_flags_that_do_not_go_together(flags: dict[str, str], said: str, tmp_pat
 
 def test_beside_an_osqueryd_that_logs_itself_the_extension_is_not_asked_for(tmp_path: Path) -> None:
     assert _looked_at(tmp_path, logger_plugin="tls", extensions_require="", extensions_autoload="") == []
+
+
+def test_an_extension_that_attaches_itself_is_in_no_load_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flags_module, "AUTOLOAD_DEFAULT", str(tmp_path / "none.load"))
+    assert _looked_at(tmp_path, extensions_autoload="") == []
+
+
+def test_a_file_of_certificates_that_holds_none_is_a_problem(tmp_path: Path) -> None:
+    garbage = tmp_path / "ca.pem"
+    garbage.write_text("garbage")
+    settings = Settings(server="https://muster.test", ca_file=garbage, state_dir=tmp_path, socket=tmp_path / "none.em")
+    (found,) = (one for one in settings_findings(settings) if one.subject == "certificates")
+    assert not found.good and str(garbage) in found.told
 
 
 def test_flags_are_read_as_osqueryd_reads_them() -> None:

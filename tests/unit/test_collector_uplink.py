@@ -19,7 +19,9 @@ from collector.spool import Batch, Line, Spool
 from collector.uplink import process
 from collector.uplink.backoff import Backoff, squared
 from collector.uplink.body import built
+from collector.uplink.enrol import _read_key
 from collector.uplink.said import BROKEN, plain
+from tests.support.certificates import Authority
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -45,7 +47,7 @@ def test_tries_to_enrol_wait_as_osquerys_do() -> None:
     assert squared(10, 600, lambda _, most: most) == 80
 
 
-def test_a_body_holds_the_lines_as_they_are(tmp_path: Path) -> None:
+def test_a_body_holds_the_lines_as_they_are() -> None:
     lines = (
         Line("result", "users", 1, b'{"name":"users"}'),
         Line("gap", "users", 1, b'{"lines":1}'),
@@ -53,20 +55,29 @@ def test_a_body_holds_the_lines_as_they_are(tmp_path: Path) -> None:
         Line("answer", "q", 2, b'{"id":"q"}'),
         Line("status", "", 3, b'{"severity":0}'),
     )
-    spool = Spool(tmp_path / "spool.db", 2**22)
-    spool.put([Line("status", "", 7, b"{}")])
-    body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 4, 9, lines), spool.stats())))
-    spool.close()
+    body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 4, 9, lines), None)))
     assert body == {
         "batch": {"id": "i", "spool": "s", "lane": "log", "after": 4, "through": 9},
-        "backlog": {"lines": 1, "bytes": 2, "oldest_at": 7},
         "gaps": [{"lines": 1}],
         "answers": [{"id": "q"}],
         "data": [{"name": "users"}, {"snapshot": []}, {"severity": 0}],
     }
-    assert list(body) == ["batch", "backlog", "gaps", "answers", "data"]
+    assert list(body) == ["batch", "gaps", "answers", "data"]
     alone = json.loads(gzip.decompress(built(Batch("i", "s", "live", 0, 1, ()), None)))
     assert (alone["gaps"], alone["answers"], alone["data"]) == ([], [], [])
+
+
+def test_the_backlog_is_what_waits_once_the_batch_is_stored(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", 2**22)
+    sent, kept = Line("status", "", 5, b"{}"), Line("status", "", 7, b"{ }")
+    told = []
+    for waiting in ([sent], [kept]):
+        spool.put(waiting)
+        body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 0, 1, (sent,)), spool.stats())))
+        assert list(body) == ["batch", "backlog", "gaps", "answers", "data"]
+        told.append(body["backlog"])
+    spool.close()
+    assert told == [{"lines": 0, "bytes": 0, "oldest_at": None}, {"lines": 1, "bytes": 3, "oldest_at": 5}]
 
 
 async def test_a_component_that_fails_is_run_again_and_harms_no_other(
@@ -128,3 +139,34 @@ def test_looking_at_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("held", [bytes(range(128, 256)), b"", b"k" * 70_000, b"a\tb"])
+def test_a_key_file_of_garbage_holds_no_key(held: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "node_key"
+    path.write_bytes(held)
+    assert _read_key(path) == ""
+    assert f"{path} holds no key, so that the device enrols again" in caplog.text
+    path.write_bytes(b"key-0\n")
+    assert _read_key(path) == "key-0"
+
+
+async def test_a_server_that_does_not_listen_is_told_without_pythons_words() -> None:
+    with pytest.raises(aiohttp.ClientConnectorError) as refused:
+        async with aiohttp.ClientSession() as session:
+            await session.get("http://127.0.0.1:9/")
+    assert plain(refused.value) == "the server cannot be reached: Connection refused"
+
+
+async def test_a_certificate_for_another_name_points_to_the_name(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = await asyncio.start_server(
+        lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=authority.serving("other")
+    )
+    trusting = ssl.create_default_context(cafile=authority.certificate)
+    port = server.sockets[0].getsockname()[1]
+    async with server, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorError) as refused:
+            await session.get(f"https://localhost:{port}/", ssl=trusting)
+    said = plain(refused.value)
+    assert "not valid for 'localhost'" in said and said.endswith("(setting server)")
