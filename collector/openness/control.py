@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import socket
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -168,6 +170,11 @@ async def _write(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
 def _bound(path: Path) -> socket.socket:
     """A socket that everybody may connect to."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder = path.parent.stat()
+    shared = folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX
+    if hasattr(os, "getuid") and (shared or folder.st_uid not in (0, os.getuid())):
+        # A link put in the socket's place would have its mode changed below, whatever it leads to.
+        raise PermissionError(f"others may put files into {path.parent}: no control socket is made there")
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -32,6 +32,8 @@ from server.wire.messages import ENDED, Backlog, BadLine, BatchMark, CollectorBa
 LANES = ("log", "live")
 ANY_QUERY = "*"
 """The query of a gap of which it is not known what was lost."""
+LARGEST_COUNT = 2**42
+"""Lines or bytes that are counted at most (4 TB): the sum of a million of them still fits the databases' integers."""
 DIVERGED = b'{"diverged":true}'
 """The batch goes on from another place than the one known here: the collector begins a new numbering."""
 
@@ -147,8 +149,8 @@ def _read_gap(batch: CollectorBatch, value: Any) -> None:
         first, last = whole_of(value, "first_at"), whole_of(value, "last_at")
         gap = Gap(
             query=ANY_QUERY if not query and reason.startswith(_LOST_EVERYTHING) else query,
-            lines=max(whole_of(value, "lines"), 0),
-            bytes=max(whole_of(value, "bytes", 0), 0),
+            lines=_counted(value, "lines"),
+            bytes=_counted(value, "bytes", 0),
             first_at=min(first, last),
             last_at=max(first, last),
             reason=reason,
@@ -159,12 +161,17 @@ def _read_gap(batch: CollectorBatch, value: Any) -> None:
         keep_bad(batch.body, BadLine(reason=str(error), sample=sample_of(value)))
 
 
+def _counted(value: dict[str, Any], key: str, default: int | None = None) -> int:
+    """A count that is summed up with others, and so kept within what is possible. Raises ``BadLineError``."""
+    return min(max(whole_of(value, key, default), 0), LARGEST_COUNT)
+
+
 def backlog_of(value: Any) -> Backlog | None:
     """What is still to come, as far as that is told: it only informs people."""
     if not isinstance(value, dict):
         return None
     try:
         oldest = None if value.get("oldest_at") is None else whole_of(value, "oldest_at")
-        return Backlog(lines=max(whole_of(value, "lines"), 0), bytes=max(whole_of(value, "bytes"), 0), oldest_at=oldest)
+        return Backlog(lines=_counted(value, "lines"), bytes=_counted(value, "bytes"), oldest_at=oldest)
     except BadLineError:
         return None

@@ -12,12 +12,13 @@ import pytest
 from server.normalize.names import scheduled_name
 from server.normalize.times import unix
 from server.store.answers import apply_run
+from server.store.collectors import collector_of, note_enrolled
 from server.store.deliveries import Delivery
 from server.store.devices import Device
 from server.store.driver import DatabaseUnavailableError, Transaction
 from server.store.ingest import Ingest
 from server.store.store import Store
-from server.wire.collector import parse_batch
+from server.wire.collector import LARGEST_COUNT, parse_batch
 from server.wire.messages import CollectorBatch
 from tests.contract.test_guarantee import Fleet, fleet
 from tests.contract.test_guarantee_answers import asked_of
@@ -340,6 +341,21 @@ async def test_a_loss_of_any_query_casts_doubt_on_every_differential(tmp_path: P
             await store.take(device, batch_of(event(query, T0, 0, "added", {"who": "ann"}), spool=new_id()))
         await store.take(device, batch_of(gaps=[gap("", 100, 200, 1, "full"), gap(name, 300, 400, 9, reason)]))
         assert await coverage(store) == await coverage(store, "others") == [("ok", 0, 0), ("incomplete", 400, 400)]
+
+
+async def test_counts_beyond_reason_do_not_hide_what_else_is_known(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        device = await add_device(store, "a")
+        clock = store.clock()
+        await store.write(lambda tx: note_enrolled(tx, device.device_no, "0.1.0", clock))
+        most = 2**63 - 1
+        sent = [{**gap("folks", n, n), "lines": most, "bytes": most} for n in range(3)]
+        sent += [gap("others", -(10**15), 10**15, -5), {**gap("", 0, 0), "first_at": -(2**63), "last_at": most}]
+        backlog = {"lines": most, "bytes": most, "oldest_at": most}
+        assert await store.take(device, batch_of(gaps=sent, backlog=backlog)) == "new"
+        found = await store.read(lambda tx: collector_of(tx, device.device_id))
+        assert found is not None and (found["gaps"], found["lost_lines"]) == (5, 3 * LARGEST_COUNT + 3)
+        assert (found["backlog_lines"], found["oldest_unsent_at"]) == (LARGEST_COUNT, None)
 
 
 async def test_a_gap_is_dated_as_the_lines_beside_it(tmp_path: Path) -> None:

@@ -89,6 +89,16 @@ async def test_a_socket_left_behind_gives_way(sources: Sources) -> None:
         assert await asked({"do": "status"})
 
 
+async def test_no_socket_is_made_where_others_may_put_files(sources: Sources) -> None:
+    folder = sources.settings.control_socket.parent
+    folder.chmod(0o777)
+    with pytest.raises(PermissionError, match="others may put files into"):
+        await Control(sources, Doing()).run()
+    folder.chmod(0o1777)
+    async with listening(sources) as asked:
+        assert await asked({"do": "status"})
+
+
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
