@@ -47,7 +47,7 @@ def test_tries_to_enrol_wait_as_osquerys_do() -> None:
     assert squared(10, 600, lambda _, most: most) == 80
 
 
-def test_a_body_holds_the_lines_as_they_are() -> None:
+def test_a_body_holds_the_lines_as_they_are(tmp_path: Path) -> None:
     lines = (
         Line("result", "users", 1, b'{"name":"users"}'),
         Line("gap", "users", 1, b'{"lines":1}'),
@@ -55,29 +55,20 @@ def test_a_body_holds_the_lines_as_they_are() -> None:
         Line("answer", "q", 2, b'{"id":"q"}'),
         Line("status", "", 3, b'{"severity":0}'),
     )
-    body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 4, 9, lines), None)))
+    spool = Spool(tmp_path / "spool.db", 2**22)
+    spool.put([Line("status", "", 7, b"{}")])
+    body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 4, 9, lines), spool.stats())))
+    spool.close()
     assert body == {
         "batch": {"id": "i", "spool": "s", "lane": "log", "after": 4, "through": 9},
+        "backlog": {"lines": 1, "bytes": 2, "oldest_at": 7},
         "gaps": [{"lines": 1}],
         "answers": [{"id": "q"}],
         "data": [{"name": "users"}, {"snapshot": []}, {"severity": 0}],
     }
-    assert list(body) == ["batch", "gaps", "answers", "data"]
+    assert list(body) == ["batch", "backlog", "gaps", "answers", "data"]
     alone = json.loads(gzip.decompress(built(Batch("i", "s", "live", 0, 1, ()), None)))
     assert (alone["gaps"], alone["answers"], alone["data"]) == ([], [], [])
-
-
-def test_the_backlog_is_what_waits_once_the_batch_is_stored(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", 2**22)
-    sent, kept = Line("status", "", 5, b"{}"), Line("status", "", 7, b"{ }")
-    told = []
-    for waiting in ([sent], [kept]):
-        spool.put(waiting)
-        body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 0, 1, (sent,)), spool.stats())))
-        assert list(body) == ["batch", "backlog", "gaps", "answers", "data"]
-        told.append(body["backlog"])
-    spool.close()
-    assert told == [{"lines": 0, "bytes": 0, "oldest_at": None}, {"lines": 1, "bytes": 3, "oldest_at": 5}]
 
 
 async def test_a_component_that_fails_is_run_again_and_harms_no_other(
