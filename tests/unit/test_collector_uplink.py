@@ -47,7 +47,7 @@ def test_tries_to_enrol_wait_as_osquerys_do() -> None:
     assert squared(10, 600, lambda _, most: most) == 80
 
 
-def test_a_body_holds_the_lines_as_they_are() -> None:
+def test_a_body_holds_the_lines_as_they_are(tmp_path: Path) -> None:
     lines = (
         Line("result", "users", 1, b'{"name":"users"}'),
         Line("gap", "users", 1, b'{"lines":1}'),
@@ -55,25 +55,20 @@ def test_a_body_holds_the_lines_as_they_are() -> None:
         Line("answer", "q", 2, b'{"id":"q"}'),
         Line("status", "", 3, b'{"severity":0}'),
     )
-    body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 4, 9, lines), None)))
+    spool = Spool(tmp_path / "spool.db", 2**22)
+    spool.put([Line("status", "", 7, b"{}")])
+    body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 4, 9, lines), spool.stats())))
+    spool.close()
     assert body == {
         "batch": {"id": "i", "spool": "s", "lane": "log", "after": 4, "through": 9},
+        "backlog": {"lines": 1, "bytes": 2, "oldest_at": 7},
         "gaps": [{"lines": 1}],
         "answers": [{"id": "q"}],
         "data": [{"name": "users"}, {"snapshot": []}, {"severity": 0}],
     }
-    assert list(body) == ["batch", "gaps", "answers", "data"]
+    assert list(body) == ["batch", "backlog", "gaps", "answers", "data"]
     alone = json.loads(gzip.decompress(built(Batch("i", "s", "live", 0, 1, ()), None)))
     assert (alone["gaps"], alone["answers"], alone["data"]) == ([], [], [])
-
-
-def test_the_backlog_stands_before_the_lines(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", 2**22)
-    spool.put([Line("status", "", 5, b"{}")])
-    body = json.loads(gzip.decompress(built(Batch("i", "s", "log", 0, 1, ()), spool.stats())))
-    spool.close()
-    assert list(body) == ["batch", "backlog", "gaps", "answers", "data"]
-    assert body["backlog"] == {"lines": 1, "bytes": 2, "oldest_at": 5}
 
 
 async def test_a_component_that_fails_is_run_again_and_harms_no_other(
