@@ -91,13 +91,9 @@ def observed(connection: sqlite3.Connection) -> dict[str, int]:
     return {str(name): integer(at) for name, at in connection.execute("SELECT name, at FROM heads")}
 
 
-def stats(connection: sqlite3.Connection, path: Path) -> SpoolStats:
-    """What waits, what is lost, and the room it takes."""
-    lanes = {}
-    for lane in LANES:
-        row = _lane(connection, lane)
-        first = connection.execute(f"SELECT at FROM lines WHERE {OF_LANE[lane]} ORDER BY seq LIMIT 1").fetchone()
-        lanes[lane] = LaneStats(integer(row["lines"]), integer(row["bytes"]), first and integer(first[0]))
+def stats(connection: sqlite3.Connection, path: Path, beyond: Batch | None) -> SpoolStats:
+    """What waits, what is lost, and the room it takes; ``beyond`` is a batch that does not count as waiting."""
+    lanes = {lane: _waits(connection, lane, beyond) for lane in LANES}
     lost = connection.execute("SELECT reason, lines, bytes, since FROM dropped ORDER BY reason").fetchall()
     dropped = Dropped(
         lines=sum(integer(row[1]) for row in lost),
@@ -117,6 +113,19 @@ def stats(connection: sqlite3.Connection, path: Path) -> SpoolStats:
         lanes=lanes,
         file_bytes=sizes,
     )
+
+
+def _waits(connection: sqlite3.Connection, lane: str, beyond: Batch | None) -> LaneStats:
+    row = _lane(connection, lane)
+    lines, size, last = integer(row["lines"]), integer(row["bytes"]), 0
+    if beyond is not None and beyond.lane == lane and under_way(connection, beyond):
+        # Counted by what is in the batch: going through a large spool would take long.
+        lines, size = lines - len(beyond.lines), size - sum(len(line.text) for line in beyond.lines)
+        last = beyond.through
+    first = connection.execute(
+        f"SELECT at FROM lines WHERE {OF_LANE[lane]} AND seq > ? ORDER BY seq LIMIT 1", (last,)
+    ).fetchone()
+    return LaneStats(lines, size, first and integer(first[0]))
 
 
 def _lane(connection: sqlite3.Connection, lane: str) -> dict[str, object]:

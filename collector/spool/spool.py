@@ -156,9 +156,9 @@ class Spool:
         """When each query was last observed, of the results and snapshots that were put here, delivered or not."""
         return self._file.read(reading.observed)
 
-    def stats(self) -> SpoolStats:
-        """What waits, what is lost, and the room it takes."""
-        return self._file.read(lambda connection: reading.stats(connection, self._file.path))
+    def stats(self, beyond: Batch | None = None) -> SpoolStats:
+        """What waits, what is lost, and the room it takes; the lines of a batch ``beyond`` which to look left out."""
+        return self._file.read(lambda connection: reading.stats(connection, self._file.path, beyond))
 
     def get(self, key: str) -> bytes | None:
         """A note that was kept; None if there is none."""

@@ -12,7 +12,7 @@ LEVEL = 6
 
 
 def built(batch: Batch, stats: SpoolStats | None) -> bytes:
-    """The compressed body; blocks for the time that compressing takes.
+    """The compressed body; blocks for the time that compressing takes. ``stats``: what waits beyond the batch.
 
     Lines are not looked at. One that is no JSON makes the whole none, and the server then reads it line by line; so
     what it needs to count the batch comes first, and what osquery wrote comes last.
@@ -35,6 +35,6 @@ def built(batch: Batch, stats: SpoolStats | None) -> bytes:
 
 
 def _backlog(stats: SpoolStats) -> dict[str, int | None]:
-    """What waits to be logged; answers under way are no backlog."""
+    """What waits to be logged after this batch; answers under way are no backlog."""
     waiting = stats.lanes[LOG]
     return {"lines": waiting.lines, "bytes": waiting.bytes, "oldest_at": waiting.oldest_at}

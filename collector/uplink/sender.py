@@ -144,7 +144,7 @@ class Lane:
         await self._answered(batch, key, answer)
 
     def _body(self, batch: Batch) -> bytes:
-        return built(batch, self._spool.stats() if self._lane == LOG else None)
+        return built(batch, self._spool.stats(beyond=batch) if self._lane == LOG else None)
 
     async def _answered(self, batch: Batch, key: str, answer: Answer) -> None:
         value, status = answer.value, answer.status

@@ -212,6 +212,7 @@ async def test_a_server_that_was_away_gets_everything_in_order(tmp_path: Path) -
         assert [line["n"] for line in server.lines()] == list(range(2500))
         last = [json.loads(body)["backlog"]["lines"] for body in server.taken]
         assert last == sorted(last, reverse=True)
+        assert last[-1] == 0, "the last batch leaves nothing"
 
 
 async def test_only_one_uplink_works_in_a_state(tmp_path: Path) -> None:

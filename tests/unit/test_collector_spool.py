@@ -342,3 +342,20 @@ def test_notes_go_with_lines(spool: Spool) -> None:
     assert (spool.get("live"), spool.get("evidence"), spool.answers()) == (b"1", b"2", {""})
     spool.put([], {"live": b"3"})
     assert spool.get("live") == b"3"
+
+
+def test_what_waits_beyond_a_batch(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", 4 * 2**20)
+    spool.put([Line("result", "a", at, b"x" * at) for at in (10, 20, 30)])
+    spool.put([Line("answer", "q", 5, b"{}")])
+    batch = spool.batch("log", 2**20, 2)
+    assert batch is not None
+    beyond = spool.stats(beyond=batch)
+    assert (beyond.lanes["log"].lines, beyond.lanes["log"].bytes, beyond.lanes["log"].oldest_at) == (1, 30, 30)
+    assert (beyond.lanes["live"].lines, beyond.lines, spool.stats().lines) == (1, 2, 4)
+    spool.settle(batch)
+    assert spool.stats(beyond=batch) == spool.stats(), "it is not under way any more"
+    last = spool.batch("log", 2**20, 2)
+    assert last is not None
+    beyond = spool.stats(beyond=last)
+    assert (beyond.lanes["log"].lines, beyond.lanes["log"].bytes, beyond.lanes["log"].oldest_at) == (0, 0, None)
