@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     results = []
     for bench in chosen:
-        for kind in kinds:
+        for kind in (kind for kind in kinds if kind in bench.databases):
             sys.stderr.write(f"{bench.name} on {kind} …\n")
             load = document.load_average()
             lines = []

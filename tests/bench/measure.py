@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,25 @@ def cpu_seconds(pid: int) -> float | None:
     except OSError:
         return None
     return sum(int(thread.split()[0]) for thread in threads) / 1e9 if threads else None
+
+
+def whole_cpu_seconds(pid: int) -> float:
+    """The processor time of a process on Linux, to the nanosecond, with that of its threads that have ended."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+class Memory(NamedTuple):
+    """Of one process on Linux, in MB: what it takes alone and with its share of shared pages, and all it has mapped."""
+
+    pss: float
+    rss: float
+
+    @classmethod
+    def of(cls, pid: int) -> Memory:
+        """Measure it now."""
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
+        found = {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in lines)}
+        return cls(found["Pss"], found["Rss"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.bench.channels import idle_channels
+from tests.bench.collecting import log_calls, spooled_lines
 from tests.bench.fleet import fleet_of_devices
 from tests.bench.growth import stored_bytes
+from tests.bench.idle import idle_device
 from tests.bench.ingest import new_rows, unchanged_snapshots
 from tests.bench.judging import judging_a_day
 from tests.bench.measure import Line
+from tests.bench.places import KINDS
 from tests.bench.posture import posture_of_a_day
 from tests.bench.scale import Scale
 from tests.bench.small import small_requests
@@ -27,6 +30,8 @@ class Bench:
     """Where it goes into the page, white space plays no part."""
     load: bool = False
     """Only run by ``make bench-load``: it takes minutes."""
+    databases: tuple[str, ...] = KINDS
+    """Those the server is measured on: one where it makes no difference."""
 
 
 BENCHES = (
@@ -115,6 +120,42 @@ BENCHES = (
             resident memory grew by, for each, and its share of a processor meanwhile (`idle_cpu`). Then another process
             puts one question to all of them; measured from its commit until the last channel has it. The clients run
             on the same machine, in one process.
+        """,
+    ),
+    Bench(
+        name="collector-idle",
+        measure=idle_device,
+        databases=("sqlite",),
+        reading="""
+            The collector of one device that is enrolled with a `muster serve`, has the config of the shipped packs,
+            holds its channel open, and has taken and delivered the day's evidence: then nothing happens for a minute
+            but what happens by itself, with one hello at least. osqueryd is the stand-in of the tests, which pings an
+            extension every three seconds as osqueryd does; it is not counted. In the recommended set-up osqueryd logs
+            by itself and there is one process, the uplink; as an extension there are that and two more, the one which
+            osqueryd starts and the one that it keeps running. The memory is the sum of the processes' proportional
+            set sizes: their own pages, and their share of those that several processes have; `resident_mb` is the sum
+            of what each has mapped, in which the interpreter counts once for each. The limit is a Python interpreter
+            that has imported nothing and sleeps, in the same run; it is shown for comparison, and the aims are about
+            the values. The CPU is all processes' time, threads that ended included, in % of one core.
+        """,
+    ),
+    Bench(
+        name="collector-log",
+        measure=log_calls,
+        databases=("sqlite",),
+        reading="""
+            A line logged to the extension, one after the other, each over a connection of its own as osqueryd makes
+            them, until it is answered: on the disk by then. The limit is the same client and a Thrift server that
+            answers at once and does nothing with the line.
+        """,
+    ),
+    Bench(
+        name="collector-spool",
+        measure=spooled_lines,
+        databases=("sqlite",),
+        reading="""
+            Lines of 1 KB put into the spool one at a time, each on the disk when `put` returns. The limit appends the
+            same bytes to a file, with an `fdatasync` after each.
         """,
     ),
     Bench(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,14 +10,18 @@ import pytest
 from tests.bench import document
 from tests.bench.client import Load, LoadError, send
 from tests.bench.measure import Aim, Line, Sample, paired
-from tests.bench.places import KINDS
 from tests.bench.registry import BENCHES, Bench
 from tests.bench.scale import Scale
 from tests.bench.servers import bare_serving
 
 TINY = Scale(share=0.02, rounds=1)
-QUICK = [bench for bench in BENCHES if bench.name not in ("verdict", "fleet")]
-SLOW = [bench for bench in BENCHES if bench not in QUICK]
+TAKES_ITS_TIME = ("verdict", "collector-idle", "fleet")
+SLOW = [bench for bench in BENCHES if bench.name in TAKES_ITS_TIME]
+QUICK = [bench for bench in BENCHES if bench not in SLOW]
+
+
+def places(benches: Sequence[Bench]) -> list[Any]:
+    return [pytest.param(bench, kind, id=f"{bench.name}-{kind}") for bench in benches for kind in bench.databases]
 
 
 def lines_of(bench: Bench, kind: str) -> list[dict[str, Any]]:
@@ -30,8 +35,7 @@ def lines_of(bench: Bench, kind: str) -> list[dict[str, Any]]:
     return lines
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("bench", QUICK, ids=lambda bench: bench.name)
+@pytest.mark.parametrize(("bench", "kind"), places(QUICK))
 def test_a_benchmark_runs(bench: Bench, kind: str) -> None:
     lines = lines_of(bench, kind)
     if bench.name == "unchanged":
@@ -41,8 +45,7 @@ def test_a_benchmark_runs(bench: Bench, kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("bench", SLOW, ids=lambda bench: bench.name)
+@pytest.mark.parametrize(("bench", "kind"), places(SLOW))
 def test_a_benchmark_that_takes_its_time_runs(bench: Bench, kind: str) -> None:
     assert all(line["reached"] is not False for line in lines_of(bench, kind))
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from server.simulate.functions import FUNCTIONS
 from tests.support.core.wire import Answer
 
 SCHEMA = Path(__file__).parent.parent.parent.parent / "packs" / "schema" / "osquery.json"
@@ -73,6 +74,8 @@ class Tables:
         self._lock = threading.RLock()
         self._database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         self._database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        for name, function in FUNCTIONS.items():
+            self._database.create_function(name, -1, function)
         self._slow: dict[str, float] = {}
         for table in json.loads(SCHEMA.read_text(encoding="utf-8"))["tables"]:
             if "linux" in table["platforms"]:
