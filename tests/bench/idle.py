@@ -106,7 +106,9 @@ def _uplink_only(place: Place, url: str) -> Iterator[Running]:
 @contextmanager
 def _bare() -> Iterator[int]:
     """A Python interpreter that does nothing."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, cwd=Path("/"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, cwd=Path("/")
+    )
     assert process.stdin is not None
     try:
         yield process.pid

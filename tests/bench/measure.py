@@ -29,7 +29,7 @@ class Aim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One figure. ``limit`` and ``ratio`` are None where the aim is about the value itself.
+    """One figure. ``ratio`` is None where the aim is about the value itself; a limit then is there to compare only.
 
     ``facts`` are what a reader needs to judge it: scale, connections, commits.
     """
