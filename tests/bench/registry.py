@@ -134,7 +134,9 @@ BENCHES = (
             by itself and there is one process, the uplink; as an extension there are that and two more, the one which
             osqueryd starts and the one that it keeps running. The memory is the sum of the processes' proportional
             set sizes: their own pages, and their share of those that several processes have; `resident_mb` is the sum
-            of what each has mapped, in which the interpreter counts once for each. The limit is a Python interpreter
+            of what each has mapped, in which the interpreter counts once for each. The server and this benchmark run on
+            the same interpreter and share pages of it: where nothing else does, the memory is between the two.
+            The limit is a Python interpreter
             that has imported nothing and sleeps, in the same run; it is shown for comparison, and the aims are about
             the values. The CPU is all processes' time, threads that ended included, in % of one core.
         """,

@@ -170,7 +170,7 @@ async def test_the_same_batch_comes_again(trouble: str, tmp_path: Path) -> None:
             batches = [asked.raw for asked in server.asked_for("batch")]
             assert len(batches) == 3
             assert len(set(batches)) == 1
-            assert "batches arrive again" in device.said()
+            await device.until(lambda: "batches arrive again" in device.said())
             assert not elsewhere.requests
 
 
