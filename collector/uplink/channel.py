@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from enum import Enum
 from typing import Any
@@ -38,6 +38,8 @@ RETRY_SECONDS = 900.0
 """While polls get through, the channel is tried again after a minute, then after twice as long each time."""
 CLOSE_SECONDS = 1.0
 BURST_FRAMES = 1000
+MOST_TOLD = 20
+"""Problems that are not told again while no channel opens; there are few, and a server may make up more."""
 BURST_BYTES = 1024 * 1024
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +73,8 @@ class Channel:
         self._short = 0
         self._retry = FIRST_RETRY_SECONDS
         self._by_polls = False
-        self._problem = ""
+        self._told: set[str] = set()
+        self._farewell = ""
         self._poked = asyncio.Event()
         network.tell(self.poke)
 
@@ -140,6 +143,8 @@ class Channel:
         if peer:
             self._network.reached((str(peer[0]), int(peer[1])))
         self._context.standing.channel = "connected"
+        self._told = set()
+        self._farewell = ""
         self._context.sender.network_is_back()
         _LOG.info("the channel to the server is open")
         reading = asyncio.create_task(self._read(connection))
@@ -152,7 +157,8 @@ class Channel:
             if greeting.done():
                 greeting.result()
             if reading.done() or not poked.done():
-                _LOG.info("the channel to the server was closed (%s)", connection.close_code or "no farewell")
+                why = self._farewell or connection.close_code or "no farewell"
+                _LOG.info("the channel to the server was closed (%s)", why)
             return poked.done() or (heard is not None and await self._minded(key, heard))
         finally:
             self._context.standing.channel = ""
@@ -162,7 +168,7 @@ class Channel:
 
     async def _read(self, connection: aiohttp.ClientWebSocketResponse) -> Heard:
         """Take in what comes until the connection ends; returns what ended it."""
-        async with aclosing(bursts(connection)) as found:
+        async with aclosing(bursts(connection, self._closed)) as found:
             async for frames in found:
                 self._context.standing.heard_at = time.time()
                 heard = await self._messages.frames(frames)
@@ -170,6 +176,11 @@ class Channel:
                 if heard.node_invalid or heard.busy_seconds:
                     return heard
         return Heard()
+
+    def _closed(self, message: aiohttp.WSMessage) -> None:
+        """Keep what the server says as it closes, such as that another collector came with the same key."""
+        if message.type is aiohttp.WSMsgType.CLOSE and message.extra:
+            self._farewell = f"{message.data}: {str(message.extra)[:200]}"
 
     async def _greet(self, connection: aiohttp.ClientWebSocketResponse) -> None:
         with suppress(aiohttp.ClientError, ConnectionError):  # the reader notices, too
@@ -240,13 +251,15 @@ class Channel:
 
     def _tell(self, problem: str) -> None:
         """Say why the server is not reached; what is said already only to those who want it all."""
-        level = logging.DEBUG if problem == self._problem else logging.INFO
-        self._problem = problem
+        level = logging.DEBUG if problem in self._told else logging.INFO
+        self._told = {*sorted(self._told)[-MOST_TOLD:], problem}
         _LOG.log(level, "no channel to the server: %s", problem)
 
 
-async def bursts(connection: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[list[str | bytes], None]:
-    """The frames of a connection until it ends, those together that came together."""
+async def bursts(
+    connection: aiohttp.ClientWebSocketResponse, ended: Callable[[aiohttp.WSMessage], None]
+) -> AsyncGenerator[list[str | bytes], None]:
+    """The frames of a connection until it ends, those together that came together; ``ended`` is given the end."""
     pending = asyncio.ensure_future(connection.receive())
     try:
         while True:
@@ -259,6 +272,7 @@ async def bursts(connection: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[
                         break
                 message = await pending
                 if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                    ended(message)
                     if frames:
                         yield frames
                     return

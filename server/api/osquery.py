@@ -118,11 +118,21 @@ async def distributed_read(request: web.Request) -> web.Response:
 
 async def distributed_write(request: web.Request) -> web.Response:
     """Take what a device answers; answers to what nobody asked are thrown away, so that osquery drops them too."""
-    device, _, body = await _sender(request, "distributed/write")
-    if device is None:
-        return _unknown()
-    await request.app[STORE].questions.answered(device, parse_answers(body))
-    return _json(answers.OK)
+    store = request.app[STORE]
+    authorization = request.headers.get("Authorization", "")
+    async with admitted(request, "distributed/write", request.app[ARRIVING], request.app[GATE]) as raw:
+        if len(raw) > STRANGERS_BYTES and not await _known(
+            store, {node_key_of_header(authorization), *node_keys_in(raw)}
+        ):
+            return _unknown()
+        body = await apart(len(raw), partial(parse_object, raw))
+        del raw
+        device = await store.device_of(node_key_of(authorization, body))
+        if device is None:
+            return _unknown()
+        request.app[PRESENCE].device_nos.add(device.device_no)
+        await store.questions.answered(device, parse_answers(body))
+        return _json(answers.OK)
 
 
 async def carve_begin(request: web.Request) -> web.Response:

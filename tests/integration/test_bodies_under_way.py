@@ -111,6 +111,19 @@ async def test_what_a_stranger_sends_is_not_read(tmp_path: Path, monkeypatch: py
                     assert (answer.status, await answer.json()) == (401, {"node_invalid": True})
 
 
+async def test_what_a_stranger_answers_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(tmp_path) as (client, _):
+
+        def read(*_: Any) -> None:
+            raise AssertionError("it was read")
+
+        monkeypatch.setattr("server.api.osquery.parse_object", read)
+        rows = [{"x": "y" * 1000}] * 100
+        body = json.dumps({"node_key": "nobody", "queries": {"q": rows}, "statuses": {"q": 0}}).encode()
+        async with client.post("/api/osquery/distributed/write", data=body) as answer:
+            assert (answer.status, await answer.json()) == (401, {"node_invalid": True})
+
+
 async def test_a_large_body_of_a_known_device_is_read(tmp_path: Path) -> None:
     async with served(tmp_path) as (client, _):
         store = client.app[STORE]

@@ -139,6 +139,16 @@ async def test_it_comes_back_after_the_server_was_away(server: ChannelServer, de
     await until(lambda: device.standing.channel == "connected")
 
 
+async def test_why_the_server_closes_is_said(
+    server: ChannelServer, device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await server.hello()
+    await server.sockets[-1].close(code=1008, message=b"another channel was opened with this key")
+    await server.hello()
+    assert "closed (1008: another channel was opened with this key)" in caplog.text
+
+
 async def test_an_unknown_key_is_given_back(server: ChannelServer, device: Device) -> None:
     await server.hello()
     await server.send({"type": "node_invalid"})
