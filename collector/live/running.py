@@ -34,6 +34,8 @@ class Limits:
     seconds: float = 120.0
     answer_bytes: int = 64 * 1024 * 1024
     """Bytes of the JSON object that goes to the server."""
+    answer_rows: int = 1_000_000
+    """The server reads no more of one answer."""
     absent_seconds: float = 30.0
     """How long osqueryd may be away, being restarted, before a question that waits for it fails."""
 
@@ -88,6 +90,9 @@ class Run:
         measured = cost.between(self._before, self._after(), spent_seconds)
         if found.code != 0:
             return failed(name, found.message or f"osqueryd answered with code {found.code}", measured), False
+        if len(found.rows) > limits.answer_rows:
+            message = f"the answer has {len(found.rows):,} rows; {limits.answer_rows:,} at most are sent"
+            return failed(name, message, measured), False
         return Answer(name, ANSWERED, "", found.rows, measured), False
 
     def _after(self) -> cost.Reading | None:

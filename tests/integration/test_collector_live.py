@@ -203,6 +203,14 @@ async def test_large_answers_and_bytes_that_are_no_text(tmp_path: Path, shared: 
     assert odd["rows"] == [{"v": "a\ufffdb"}]
 
 
+async def test_an_answer_of_too_many_rows_fails_on_the_device(tmp_path: Path, shared: Core) -> None:
+    async with device(tmp_path / "spool.db", shared.socket, limits=Limits(answer_rows=2)) as live:
+        await live.ask(("a", "SELECT 1 UNION SELECT 2"), ("b", "SELECT 1 UNION SELECT 2 UNION SELECT 3"))
+        answers = await live.answered(2)
+    assert statuses(answers) == [("a", "answered"), ("b", "failed")]
+    assert answers[1]["message"] == "the answer has 3 rows; 2 at most are sent"
+
+
 async def test_while_the_spool_cannot_be_written_answers_wait(
     live: Device, shared: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
