@@ -58,6 +58,10 @@ def ticks(server: Server) -> list[int]:
     return sorted(int(at) for (at,) in ask(server.database, "SELECT at FROM ticks_history"))
 
 
+RESTARTS = 2
+"""Of core in one test."""
+
+
 def newer_ticks(device: Device, server: Server) -> None:
     """Wait for lines that were logged after now."""
     last = max(ticks(server), default=0)
@@ -108,7 +112,9 @@ def test_what_is_killed_or_stopped_is_back_without_help(kind: str, tmp_path: Pat
         device.kill_uplink()
         device.start_uplink()
         newer_ticks(device, server)
-        assert len(set(ticks(server))) == len(ticks(server))
+        found = ticks(server)
+        # Killed before it noted what it had logged, it may log the second of its end once more as it begins again.
+        assert len(found) - len(set(found)) <= RESTARTS
         assert ask(server.database, "SELECT * FROM rejects") == []
 
 
