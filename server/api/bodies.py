@@ -59,10 +59,10 @@ async def admitted(request: web.Request, endpoint: str, arriving: Gate, gate: Ga
         packed = _is_packed(request)
         size = inflated_size(raw, limit) if packed else len(raw)
         async with gate.place(size):
-            body = await _inflated(raw, limit, size) if packed else raw
+            held = [await _inflated(raw, limit, size) if packed else raw]
             del raw
             place.leave()
-            yield body
+            yield held.pop()  # whoever has read it lets go of it, and nobody else holds it
 
 
 async def apart(size: int, read: Callable[[], T]) -> T:
