@@ -12,7 +12,7 @@ from types import TracebackType
 
 from server.store.driver import DatabaseUnavailableError
 
-ARRIVING_BYTES = 64 * 2**20
+ARRIVING_BYTES = 32 * 2**20
 """Bytes of bodies that have come in part, as they come: compressed mostly."""
 IN_FLIGHT_BYTES = 64 * 2**20
 """Bytes of bodies under way at once. Read and taken apart they take about ten times as much memory."""
@@ -28,14 +28,14 @@ class Gate:
     """Lets bodies in, in the order they came, as long as their bytes fit."""
 
     def __init__(self, capacity: int = IN_FLIGHT_BYTES, seconds: float = WAIT_SECONDS) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._free = capacity
         self._seconds = seconds
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def place(self, size: int) -> Place:
         """A place for a body of ``size`` bytes; one larger than the gate takes all of it."""
-        return Place(self, min(size, self._capacity))
+        return Place(self, min(size, self.capacity))
 
     def growing(self) -> GrowingPlace:
         """A place that begins with nothing, for what grows while it comes."""
@@ -100,9 +100,11 @@ class GrowingPlace:
         self._size = 0
 
     async def grow(self, size: int) -> None:
-        """Take more. Raises ``BusyError``."""
-        await self._gate.enter(size)
-        self._size += size
+        """Take more, up to all that the gate has. Raises ``BusyError``."""
+        size = min(size, self._gate.capacity - self._size)
+        if size > 0:
+            await self._gate.enter(size)
+            self._size += size
 
     def leave(self) -> None:
         """Give back what was taken."""

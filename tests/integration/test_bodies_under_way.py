@@ -97,6 +97,14 @@ async def test_what_comes_has_to_have_a_place_as_it_comes(tmp_path: Path) -> Non
         await arriving.enter(1_000_000)
 
 
+async def test_a_body_larger_than_the_gates_takes_all_of_them(tmp_path: Path) -> None:
+    arriving, gate = Gate(capacity=1_000_000, seconds=0.2), Gate(capacity=1_000_000, seconds=0.2)
+    async with served(tmp_path, arriving=arriving, gate=gate) as (client, key):
+        assert await taken(client, key, batch(padding=" " * 3_000_000)) == (200, {"taken": 1})
+        await arriving.enter(1_000_000)
+        await gate.enter(1_000_000)
+
+
 async def test_what_a_stranger_sends_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(tmp_path) as (client, key):
 
