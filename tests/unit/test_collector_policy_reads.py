@@ -112,7 +112,7 @@ REFUSED = [
     "SELECT regex_match(command, 'x', 0) FROM shell_history",
     "SELECT p.name FROM pragma_table_info((SELECT command FROM shell_history)) p",
     "SELECT md5(h.command) FROM shell_history h ORDER BY h.command COLLATE version_dpkg",
-    "SELECT carve('/root/.bash_history')",
+    "SELECT carve('/home/ann/.bash_history')",
     "SELECT carve(path) FROM file WHERE path = '/etc/passwd'",
     # The columns.
     "SELECT directory FROM users",
