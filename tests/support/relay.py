@@ -22,7 +22,7 @@ class Relay:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            forth = asyncio.create_task(_copy(reader, server_writer))
+            forth = asyncio.create_task(copy(reader, server_writer))
             while chunk := await server_reader.read(65536):
                 if self.deaf:
                     self.deaf -= 1
@@ -35,12 +35,13 @@ class Relay:
         writer.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on what comes until it ends, then close."""
     with contextlib.suppress(OSError):
         while chunk := await reader.read(65536):
             writer.write(chunk)
             await writer.drain()
-        writer.close()
+    writer.close()
 
 
 @asynccontextmanager
